@@ -1,0 +1,66 @@
+"""What the launch scripts share: an argument parser that suggests, one-line errors, exit statuses.
+
+Exit status: 0 done, 1 the work failed, 2 usage or input, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from asd_ray import __version__
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class InputError(ValueError):
+    """What a user can mend. The message is one line: the file or option, the value, the mend."""
+
+
+class Parser(argparse.ArgumentParser):
+    """No abbreviated options (`--trial 5` must not pass for `--trials 5`); a typo gets the nearest option."""
+
+    def __init__(self, description: str, epilog: str | None = None) -> None:
+        super().__init__(
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--version", action="version", version=f"asd_ray {__version__}")
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Sequence[str] | None = None
+    ) -> argparse.Namespace:
+        parsed, extra = self.parse_known_args(args)
+        if extra:
+            self.error(f"unknown option {extra[0]!r}{self._nearest(extra[0])}")
+        return parsed
+
+    def _nearest(self, option: str) -> str:
+        known = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(option.split("=")[0], known, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> NoReturn:
+    """Run a command and exit with its status; a user's mistake is one line on standard error."""
+    try:
+        status = command(arguments)
+    except InputError as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        status = BAD_INPUT
+    except KeyboardInterrupt:
+        if arguments.debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)

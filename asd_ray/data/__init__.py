@@ -1,0 +1,1 @@
+"""Recordings on disk, checked, as shards and as the resident clips of a worker."""

@@ -1,0 +1,1 @@
+"""Angular-margin logits and the loss cube."""

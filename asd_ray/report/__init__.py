@@ -1,0 +1,1 @@
+"""What a finished search says, rebuilt from its run folder alone."""

@@ -1,0 +1,1 @@
+"""Anomaly scores, thresholds, metrics and which labels may be used for what."""

@@ -1,0 +1,1 @@
+"""Search spaces, studies and the driver of a search."""
