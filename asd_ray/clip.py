@@ -1,7 +1,7 @@
 """The nouns of the field: a clip, its machine type and id, its class. No I/O.
 
-DCASE 2020 Task 2 names a recording `fan/test/anomaly_id_02_00000090.wav`: the folder says the machine type and
-the split, the file name says the machine id and, for test clips, whether it is an anomaly.
+DCASE 2020 Task 2 names a recording `fan/test/anomaly_id_02_00000090.wav`: the folder says the machine type
+and the split, the file name says the machine id and, for test clips, whether it is an anomaly.
 """
 
 import re
@@ -26,8 +26,8 @@ _MACHINE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 class Clip:
     """One recording.
 
-    `clip_id` is its path below the corpus root, with forward slashes; `is_anomaly` is None where the file name
-    does not say (DCASE's evaluation set, whose labels come from a list).
+    `clip_id` is its path below the corpus root, with forward slashes; `is_anomaly` is None where nobody has
+    said (DCASE's evaluation set without its list of labels).
     """
 
     clip_id: str
@@ -82,11 +82,11 @@ def parse_clip(path: PurePosixPath) -> Clip:
     ('fan id_02', 'test', True)
     """
     if len(path.parts) != 3:
-        raise ValueError(f"{path}: lies {len(path.parts)} folders deep; put it in <machine_type>/<train|test>/")
+        raise ValueError(f"{path}: lies {len(path.parts)} deep; put it in <machine_type>/<train|test>/")
     machine_type, split, name = path.parts
     if not _MACHINE_TYPE.fullmatch(machine_type):
         raise ValueError(f"{path}: machine type {machine_type!r}; use letters, digits, '-' and '_'")
-    if split not in ("train", "test", "eval"):
+    if split != "train" and split != "test" and split != "eval":  # spelt out for the type checker
         raise ValueError(f"{path}: folder {split!r}; use train, test or eval")
     named = _NAME.fullmatch(PurePosixPath(name).stem)
     if named is None:

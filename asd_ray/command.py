@@ -31,9 +31,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"asd_ray {__version__}")
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, args: Sequence[str] | None = None
-    ) -> argparse.Namespace:
+    def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         parsed, extra = self.parse_known_args(args)
         if extra:
             self.error(f"unknown option {extra[0]!r}{self._nearest(extra[0])}")
