@@ -17,6 +17,7 @@ AUDIO_SUFFIXES = (".wav", ".flac")
 
 Split = Literal["train", "valid", "test", "eval"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test", "eval")
+_FOLDERS: dict[str, Split] = {"train": "train", "test": "test", "eval": "eval"}  # valid is held out of train
 
 _NAME = re.compile(r"(?:(normal|anomaly)_)?(id_[A-Za-z0-9]+)_(.+)")
 _MACHINE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -86,8 +87,8 @@ def parse_clip(path: PurePosixPath) -> Clip:
     machine_type, split, name = path.parts
     if not _MACHINE_TYPE.fullmatch(machine_type):
         raise ValueError(f"{path}: machine type {machine_type!r}; use letters, digits, '-' and '_'")
-    if split != "train" and split != "test" and split != "eval":  # spelt out for the type checker
-        raise ValueError(f"{path}: folder {split!r}; use train, test or eval")
+    if split not in _FOLDERS:
+        raise ValueError(f"{path}: folder {split!r}; use {', '.join(_FOLDERS)}")
     named = _NAME.fullmatch(PurePosixPath(name).stem)
     if named is None:
         raise ValueError(f"{path}: name; use normal_id_XX_NNNN or anomaly_id_XX_NNNN")
@@ -100,6 +101,6 @@ def parse_clip(path: PurePosixPath) -> Clip:
         clip_id=str(path),
         machine_type=machine_type,
         machine_id=machine_id,
-        split=split,
+        split=_FOLDERS[split],
         is_anomaly=None if label is None else label == "anomaly",
     )
