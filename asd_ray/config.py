@@ -1,0 +1,175 @@
+"""The typed, strict, frozen configuration of a run; the defaults are the published ones.
+
+Published: Choi & Choi, "Noisy-ArcMix: additive noisy angular margin loss combined with mixup for anomalous
+sound detection", and its code (AdamW 1e-4, cosine to 1e-5, batch 64, margin 0.7, scale 30, alpha 0.5).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from asd_ray.command import InputError
+from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml, suggestion
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelConfig(Strict):
+    name: str = "tastgram"
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0  # channels of the backbone; 1.0 = as published
+
+
+class LossConfig(Strict):
+    """A point of the loss cube; these defaults are Noisy-ArcMix."""
+
+    margin: Annotated[float, Field(ge=0, le=1.57)] = 0.7  # radians
+    scale: Positive = 30.0
+    mixup_alpha: Positive = 0.5
+    noise_prob: Probability = 1.0
+    mix_prob: Probability = 1.0
+
+
+class TrainConfig(Strict):
+    epochs: Count = 300
+    batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two clips
+    learning_rate: Positive = 1e-4
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-5  # end of the cosine
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2023
+
+
+class ScoreConfig(Strict):
+    name: str = "cross_entropy"  # of the clip's own machine id, margin applied
+    protocol: Literal["auto", "dcase", "split", "paper"] = "auto"
+    objective: Literal["mean", "auc", "pauc", "mauc"] = "mean"  # mean of AUC and pAUC, as DCASE ranks
+    max_fpr: Annotated[float, Field(gt=0, le=1)] = 0.1
+    threshold_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9  # of normal scores
+
+
+class SearchConfig(Strict):
+    trials: Annotated[int, Field(ge=0)] = 60  # over all studies together
+    scope: Literal["joint", "own"] = "joint"
+    sampler: Literal["auto", "gp", "tpe", "random"] = "auto"
+    eta: Annotated[int, Field(ge=2)] = 3  # a rung keeps 1/eta of the trials
+    prune: bool = True
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class LaneConfig(Strict):
+    """How the machine is shared out; nothing here changes what a trial learns, up to rounding."""
+
+    count: Annotated[int, Field(ge=0)] = 0  # 0: as many as fit
+    workers: Count = 1  # of one lane; more than one train data-parallel
+    cpus: Positive = 1.0  # per worker
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0  # per worker; 0.5: two lanes share a GPU
+    resident: Literal["auto", "shared", "device", "stream"] = "auto"
+    inline: bool = False  # train inside Tune's own processes, without Ray Train
+
+
+class RunConfig(Strict):
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()
+    search: SearchConfig = SearchConfig()
+    lanes: LaneConfig = LaneConfig()
+
+
+# May differ between two calls on one run folder: more trials go on, other lanes compute the same.
+NOT_SCIENCE: tuple[KeyPath, ...] = (("search", "trials"), ("lanes",))
+# What may be searched, and where in the config a sampled value goes.
+TUNABLE: dict[str, KeyPath] = {
+    "margin": ("loss", "margin"),
+    "scale": ("loss", "scale"),
+    "mixup_alpha": ("loss", "mixup_alpha"),
+    "noise_prob": ("loss", "noise_prob"),
+    "mix_prob": ("loss", "mix_prob"),
+    "learning_rate": ("train", "learning_rate"),
+    "weight_decay": ("train", "weight_decay"),
+    "batch_size": ("train", "batch_size"),
+}
+
+
+def science(config: RunConfig) -> dict[str, Any]:
+    """The part of a config that can change a result, as plain values."""
+    plain = config.model_dump()
+    for *parents, last in NOT_SCIENCE:
+        holder = plain
+        for parent in parents:
+            holder = holder[str(parent)]
+        del holder[str(last)]
+    return plain
+
+
+def signature(config: RunConfig, *more: object) -> str:
+    """Eight hex digits over all that can change a result; `more` joins in what lies outside the config."""
+    text = json.dumps([science(config), *more], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def replace(config: RunConfig, values: dict[KeyPath, Any], *, where: str) -> RunConfig:
+    """A copy with some values set, checked; `where` begins the error line."""
+    plain = config.model_dump()
+    for path, value in values.items():
+        holder = plain
+        for depth, part in enumerate(path[:-1]):
+            if not isinstance(holder.get(str(part)), dict):
+                near = suggestion(str(part), [key for key in holder if isinstance(holder[key], dict)])
+                raise InputError(f"{where}: {dotted(path[: depth + 1])}: unknown key{near}")
+            holder = holder[str(part)]
+        holder[str(path[-1])] = value
+    return check(plain, RunConfig, where=lambda _: where)
+
+
+def with_params(config: RunConfig, params: dict[str, Any]) -> RunConfig:
+    """The config of one trial: the searched values in their places."""
+    return replace(config, {TUNABLE[name]: value for name, value in params.items()}, where="search space")
+
+
+def load_config(path: Path | None, settings: Sequence[str] = ()) -> RunConfig:
+    """The config of a command: defaults, then a file, then `--set a.b=c`.
+
+    A `best/<machine_type>.yaml` or `run.yaml` is read too: its `config:` part counts.
+    Raises InputError naming file, line and the nearest known key.
+    """
+    config = RunConfig()
+    if path is not None:
+        document, lines = read_yaml(path)
+        if isinstance(document, dict) and isinstance(document.get("config"), dict):
+            config = check(
+                document["config"], RunConfig, where=lambda key: f"{path}:{lines.get(('config', *key), 1)}"
+            )
+        else:
+            config = load(path, RunConfig)
+    return replace_settings(config, settings)
+
+
+def replace_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:
+    """Apply `a.b=c` texts; c is read as YAML, so `1e-4`, `true` and `joint` mean what they look like."""
+    for text in settings:
+        name, equals, value_text = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {text}: expected key=value, e.g. train.epochs=20")
+        try:
+            value = yaml.safe_load(value_text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {text}: {value_text!r} is not a value") from None
+        if isinstance(value, str):
+            value = _number(value)
+        config = replace(config, {tuple(name.split(".")): value}, where=f"--set {text}")
+    return config
+
+
+def _number(text: str) -> float | str:
+    """PyYAML reads `1e-4` as text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,231 @@
+"""Search spaces: which numbers are searched, and in what ranges. One YAML per question.
+
+    question: Which margin and scale?
+    params:
+      margin: {low: 0.1, high: 1.0}
+      noise_prob: {low: 0.0, high: 1.0, when: {margin: {above: 0.0}}}   # inert without a margin
+      mix_prob: 1.0                                                     # a plain value is held
+    machine_types:
+      valve: {margin: {low: 0.3, high: 1.2}}
+    start:
+      - {margin: 0.7, scale: 30.0}
+
+`machine_types` replaces ranges for one machine type's study. `start` lists points to try early, after the
+configuration that the search starts from.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from asd_ray.command import InputError
+from asd_ray.config import TUNABLE, RunConfig, replace
+from asd_ray.strict_yaml import Strict, WrongValue, load, suggestion
+
+Params = dict[str, float]
+SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
+
+
+class Above(Strict):
+    """A parameter takes part only where another one is above a value."""
+
+    above: float
+
+
+class Range(Strict):
+    """One searched number, sampled in [low, high]."""
+
+    low: float
+    high: float
+    log: bool = Field(default=False, description="sample evenly in log(value)")
+    step: Annotated[float, Field(gt=0)] | None = None
+    when: dict[str, Above] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"need low < high, got low {self.low} and high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range begins above 0, got low {self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("a log range has no step; drop one of them")
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float:
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+    def contains(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def limits(self) -> list[float]:
+        return [self.low, self.high]
+
+
+class Choices(Strict):
+    """One searched number out of a few."""
+
+    choices: Annotated[list[float], Field(min_length=2)]
+    when: dict[str, Above] = {}
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(self.choices)
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float:
+        return float(trial.suggest_categorical(name, self.choices))
+
+    def contains(self, value: float) -> bool:
+        return value in self.choices
+
+    def limits(self) -> list[float]:
+        return self.choices
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Choices) or (isinstance(value, Mapping) and "choices" in value):
+        return "<choices>"
+    return "<range>" if isinstance(value, (Range, Mapping)) else "<constant>"
+
+
+Spec = Annotated[
+    Annotated[Range, Tag("<range>")]
+    | Annotated[Choices, Tag("<choices>")]
+    | Annotated[float, Tag("<constant>")],
+    Discriminator(_kind),
+]
+
+
+class SearchSpace(Strict):
+    """A file of `search_spaces/`."""
+
+    question: str = Field(description="what this search asks, in one line")
+    params: Annotated[dict[str, Spec], Field(min_length=1)]
+    machine_types: dict[str, dict[str, Spec]] = {}
+    start: list[dict[str, float]] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> "SearchSpace":
+        for name in self.params:
+            if name not in TUNABLE:
+                raise WrongValue(("params", name), f"not a searchable number{suggestion(name, TUNABLE)}")
+        for machine_type, specs in self.machine_types.items():
+            for name in set(specs) - set(self.params):
+                near = suggestion(name, self.params)
+                raise WrongValue(("machine_types", machine_type, name), f"not among params{near}")
+        for name, spec in self.params.items():
+            self._check_conditions(name, spec)
+        for index, point in enumerate(self.start):
+            for name in set(point) - set(self.params):
+                near = suggestion(name, self.params)
+                raise WrongValue(("start", index, name), f"not among params{near}")
+        return self
+
+    def _check_conditions(self, name: str, spec: Range | Choices | float) -> None:
+        """A condition may look only at parameters written above it, so that sampling goes top to bottom."""
+        earlier = list(self.params)[: list(self.params).index(name)]
+        for other in () if isinstance(spec, float) else spec.when:
+            if other not in earlier:
+                raise WrongValue(("params", name, "when", other), f"write {other} above {name}")
+
+    def of(self, machine_type: str) -> "StudySpace":
+        """The ranges of one machine type's study."""
+        return StudySpace({**self.params, **self.machine_types.get(machine_type, {})})
+
+    def check_against(self, base: RunConfig, machine_types: tuple[str, ...], *, where: str) -> None:
+        """Raises InputError for machine types that the corpus lacks (a typo there would be silent)."""
+        for name in set(self.machine_types) - set(machine_types):
+            raise InputError(
+                f"{where}: machine_types.{name}: not in the corpus{suggestion(name, machine_types)}"
+            )
+        for machine_type in machine_types:
+            space = self.of(machine_type)
+            for name in space.searched():
+                for value in space.spec(name).limits():
+                    replace(base, {TUNABLE[name]: value}, where=f"{where}: {machine_type}: {name}")
+
+
+class StudySpace:
+    """The ranges of one study: sampling, membership, and what is inert where."""
+
+    def __init__(self, specs: Mapping[str, Range | Choices | float]) -> None:
+        self.specs = dict(specs)
+
+    def searched(self) -> list[str]:
+        return [name for name, spec in self.specs.items() if not isinstance(spec, float)]
+
+    @property
+    def conditional(self) -> bool:
+        return any(not isinstance(spec, float) and spec.when for spec in self.specs.values())
+
+    def active(self, params: Mapping[str, float]) -> Params:
+        """The part of `params` that can change the result: inert ones are left out, held ones are put in."""
+        kept: Params = {}
+        for name, spec in self.specs.items():
+            if isinstance(spec, float):
+                kept[name] = spec
+            elif name in params and _holds(spec, kept):
+                kept[name] = params[name]
+        return kept
+
+    def distributions(self, params: Mapping[str, float]) -> dict[str, BaseDistribution]:
+        """Of the searched, active parameters among `params`."""
+        return {
+            name: self.spec(name).distribution() for name in self.active(params) if name in self.searched()
+        }
+
+    def suggest(self, trial: optuna.Trial) -> Params:
+        """Sample a point, top to bottom; inert parameters are never asked for."""
+        kept: Params = {}
+        for name, spec in self.specs.items():
+            if isinstance(spec, float):
+                kept[name] = spec
+            elif _holds(spec, kept):
+                kept[name] = spec.suggest(trial, name)
+        return kept
+
+    def contains(self, params: Mapping[str, float]) -> bool:
+        """Whether the point could have been sampled here."""
+        for name, spec in self.specs.items():
+            if isinstance(spec, float):
+                if params.get(name, spec) != spec:
+                    return False
+            elif _holds(spec, params):
+                if name not in params or not spec.contains(params[name]):
+                    return False
+        return True
+
+    def spec(self, name: str) -> Range | Choices:
+        spec = self.specs[name]
+        assert not isinstance(spec, float)
+        return spec
+
+
+def _holds(spec: Range | Choices, params: Mapping[str, float]) -> bool:
+    return all(params.get(name, float("-inf")) > limit.above for name, limit in spec.when.items())
+
+
+def load_space(name_or_path: str) -> tuple[SearchSpace, str]:
+    """A space by path, or by its name in `search_spaces/`; with its text, verbatim, for the run folder."""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = sorted(item.stem for item in SPACES_DIR.glob("*.yaml"))
+        if name_or_path not in shipped:
+            near = suggestion(name_or_path, shipped)
+            raise InputError(
+                f"--space {name_or_path}: no such search space{near}; or give the path of a YAML file"
+            )
+        path = SPACES_DIR / f"{name_or_path}.yaml"
+    space = load(path, SearchSpace)
+    return space, path.read_text(encoding="utf-8")
+
+
+def json_schema() -> str:
+    """The schema that editors check search spaces against (`search_spaces/schema.json`)."""
+    return json.dumps(SearchSpace.model_json_schema(), indent=2) + "\n"
