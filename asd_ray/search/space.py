@@ -25,7 +25,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from asd_ray.command import InputError
 from asd_ray.config import TUNABLE, RunConfig, replace
-from asd_ray.strict_yaml import Strict, WrongValue, load, suggestion
+from asd_ray.strict_yaml import Strict, WrongValueError, load, suggestion
 
 Params = dict[str, float]
 SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
@@ -114,17 +114,17 @@ class SearchSpace(Strict):
     def _check(self) -> "SearchSpace":
         for name in self.params:
             if name not in TUNABLE:
-                raise WrongValue(("params", name), f"not a searchable number{suggestion(name, TUNABLE)}")
+                raise WrongValueError(("params", name), f"not a searchable number{suggestion(name, TUNABLE)}")
         for machine_type, specs in self.machine_types.items():
             for name in set(specs) - set(self.params):
                 near = suggestion(name, self.params)
-                raise WrongValue(("machine_types", machine_type, name), f"not among params{near}")
+                raise WrongValueError(("machine_types", machine_type, name), f"not among params{near}")
         for name, spec in self.params.items():
             self._check_conditions(name, spec)
         for index, point in enumerate(self.start):
             for name in set(point) - set(self.params):
                 near = suggestion(name, self.params)
-                raise WrongValue(("start", index, name), f"not among params{near}")
+                raise WrongValueError(("start", index, name), f"not among params{near}")
         return self
 
     def _check_conditions(self, name: str, spec: Range | Choices | float) -> None:
@@ -132,7 +132,7 @@ class SearchSpace(Strict):
         earlier = list(self.params)[: list(self.params).index(name)]
         for other in () if isinstance(spec, float) else spec.when:
             if other not in earlier:
-                raise WrongValue(("params", name, "when", other), f"write {other} above {name}")
+                raise WrongValueError(("params", name, "when", other), f"write {other} above {name}")
 
     def of(self, machine_type: str) -> "StudySpace":
         """The ranges of one machine type's study."""
@@ -196,9 +196,8 @@ class StudySpace:
             if isinstance(spec, float):
                 if params.get(name, spec) != spec:
                     return False
-            elif _holds(spec, params):
-                if name not in params or not spec.contains(params[name]):
-                    return False
+            elif _holds(spec, params) and (name not in params or not spec.contains(params[name])):
+                return False
         return True
 
     def spec(self, name: str) -> Range | Choices:

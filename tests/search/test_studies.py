@@ -1,0 +1,221 @@
+"""Studies driven by a scripted objective, over a real journal."""
+
+import json
+import random
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from asd_ray.config import SearchConfig
+from asd_ray.search.space import SearchSpace, load_space
+from asd_ray.search.studies import Proposal, Studies
+
+TYPES = ("fan", "pump", "valve")
+PUBLISHED = {"margin": 0.7, "scale": 30.0, "mixup_alpha": 0.5, "noise_prob": 1.0, "mix_prob": 1.0}
+BEST_MARGIN = {"fan": 0.2, "pump": 0.5, "valve": 0.8}
+EPOCHS = 9
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_studies(path: Path, *, trials: int = 12, space: str = "noisy_arcmix", **search: object) -> Studies:
+    return Studies(
+        JournalStorage(JournalFileBackend(str(path))),
+        machine_types=TYPES,
+        space=load_space(space)[0],
+        search=SearchConfig.model_validate({"trials": trials, "sampler": "tpe", **search}),
+        epochs=EPOCHS,
+        published=PUBLISHED,
+    )
+
+
+def objective(proposal: Proposal, epoch: int) -> dict[str, float]:
+    """A hill per machine type over the margin; later epochs see it more clearly."""
+    margin = proposal.params["margin"]
+    return {name: 1 - abs(margin - BEST_MARGIN[name]) - 0.5 / epoch for name in proposal.machine_types}
+
+
+def run(studies: Studies, *, stop_after: int | None = None) -> list[Proposal]:
+    done: list[Proposal] = []
+    while (stop_after is None or len(done) < stop_after) and (proposal := studies.ask()) is not None:
+        finish(studies, proposal)
+        done.append(proposal)
+    return done
+
+
+def finish(studies: Studies, proposal: Proposal) -> None:
+    for epoch in range(1, EPOCHS + 1):
+        if studies.report(proposal.uid, epoch, objective(proposal, epoch)) and epoch < EPOCHS:
+            studies.tell(proposal.uid, "pruned")
+            return
+    studies.tell(proposal.uid, "complete")
+
+
+def names(studies: Studies, machine_type: str) -> list[str]:
+    """Every trial that a study knows, by its name."""
+    return [
+        str(trial.user_attrs.get("copy_of", f"{machine_type}-{trial.number}"))
+        for trial in studies.trials(machine_type)
+    ]
+
+
+def test_every_study_knows_every_joint_trial_in_the_same_order(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j")
+    proposals = run(studies)
+    assert len(proposals) == 12
+    for name in TYPES:
+        assert names(studies, name) == [proposal.uid for proposal in proposals]
+    assert [proposal.owner for proposal in proposals[:4]] == ["fan", "pump", "valve", "fan"]
+
+
+def test_the_first_trial_of_every_study_is_the_published_point_even_while_it_runs(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j")
+    studies.ask()
+    studies.ask()
+    for name in TYPES:
+        assert studies.trials(name)[0].params == {k: v for k, v in PUBLISHED.items() if k != "mix_prob"}
+
+
+def test_a_copy_has_the_values_of_its_own_machine_type(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j", prune=False)
+    (proposal,) = run(studies, stop_after=1)
+    for name in TYPES:
+        trial = studies.trials(name)[0]
+        assert trial.value == objective(proposal, EPOCHS)[name]
+        assert trial.intermediate_values == {e: objective(proposal, e)[name] for e in range(1, EPOCHS + 1)}
+
+
+def test_stopped_trials_are_recorded_as_pruned_and_the_published_one_never_is(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j", trials=30)
+    run(studies)
+    states = [trial.state for trial in studies.trials("fan")]
+    assert states[0] is TrialState.COMPLETE
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert states.count(TrialState.PRUNED) >= 10
+    for name in TYPES:
+        assert [trial.state for trial in studies.trials(name)] == states
+
+
+def test_best_is_per_machine_type_and_names_the_owner(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j", trials=40)
+    run(studies)
+    for name in TYPES:
+        best = studies.best(name)
+        assert best is not None
+        uid, trial = best
+        assert uid in names(studies, name)
+        assert abs(trial.params["margin"] - BEST_MARGIN[name]) < 0.2
+
+
+def test_scope_own_keeps_studies_apart_and_starts_each_with_the_published_point(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j", trials=6, scope="own")
+    proposals = run(studies)
+    assert all(proposal.machine_types == (proposal.owner,) for proposal in proposals)
+    for name in TYPES:
+        assert names(studies, name) == [f"{name}-0", f"{name}-1"]
+        assert studies.trials(name)[0].params["margin"] == PUBLISHED["margin"]
+
+
+def test_a_point_outside_a_studys_ranges_is_not_copied_there(tmp_path: Path) -> None:
+    space = SearchSpace.model_validate(
+        {
+            "question": "?",
+            "params": {"margin": {"low": 0.1, "high": 1.0}},
+            "machine_types": {"pump": {"margin": {"low": 0.0, "high": 0.3}}},
+        }
+    )
+    studies = Studies(
+        JournalStorage(JournalFileBackend(str(tmp_path / "j"))),
+        machine_types=TYPES,
+        space=space,
+        search=SearchConfig(trials=1),
+        epochs=1,
+        published=PUBLISHED,
+    )
+    run(studies)
+    assert names(studies, "fan") == names(studies, "valve") == ["fan-0"]
+    assert names(studies, "pump") == []
+
+
+def test_the_same_call_again_starts_nothing_and_a_larger_total_adds_the_difference(tmp_path: Path) -> None:
+    run(open_studies(tmp_path / "j"))
+    assert run(open_studies(tmp_path / "j")) == []
+    more = run(open_studies(tmp_path / "j", trials=14))
+    assert len(more) == 2
+
+
+def test_an_interrupted_search_proposes_what_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    whole = run(open_studies(tmp_path / "whole"))
+    first = run(open_studies(tmp_path / "parts"), stop_after=5)
+    rest = run(open_studies(tmp_path / "parts"))
+    assert first + rest == whole
+
+
+def test_a_failed_trial_counts_and_is_never_best(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j", trials=2)
+    first = studies.ask()
+    assert first is not None
+    studies.tell(first.uid, "failed", reason="loss is not finite")
+    assert studies.best("fan") is None
+    assert studies.own_trials("fan")[0].user_attrs["reason"] == "loss is not finite"
+    assert len(run(studies)) == 1
+    best = studies.best("fan")
+    assert best is not None
+    assert best[0] == "pump-1"
+
+
+@pytest.mark.parametrize("space", ["noisy_arcmix", "cube"])
+def test_a_driver_killed_between_any_two_writes_loses_and_repeats_nothing(tmp_path: Path, space: str) -> None:
+    """The journal is cut after every one of its lines in turn: each is a state that a SIGKILL can leave."""
+    run(open_studies(tmp_path / "whole", trials=7, space=space))
+    lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
+    cuts = random.Random(0).sample(range(1, len(lines)), 40)
+    for cut in cuts:
+        path = tmp_path / f"cut-{cut}"
+        path.write_text("".join(lines[:cut]))
+        before = finished(path)
+        studies = open_studies(path, trials=7, space=space)
+        run(studies)
+        assert studies.count() == 7
+        for name in TYPES:
+            known = names(studies, name)
+            assert len(set(known)) == len(known)
+            assert set(known) == {
+                uid for uid, point in all_points(studies) if studies.spaces[name].contains(point)
+            }
+            assert all(trial.state.is_finished() for trial in studies.trials(name))
+        after = finished(path)
+        assert before.items() <= after.items(), f"cut after line {cut}"
+
+
+def all_points(studies: Studies) -> list[tuple[str, dict[str, float]]]:
+    """Name and point of every trial, from the study that owns it."""
+    return [
+        (f"{name}-{trial.number}", studies.spaces[name].active(trial.params))
+        for name in TYPES
+        for trial in studies.own_trials(name)
+    ]
+
+
+def finished(path: Path) -> dict[tuple[str, int], float | None]:
+    """(study, number) -> value of every finished trial in a journal."""
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    return {
+        (study.study_name, trial.number): trial.value
+        for study in optuna.get_all_study_summaries(storage)
+        for trial in optuna.load_study(study_name=study.study_name, storage=storage).trials
+        if trial.state.is_finished()
+    }
+
+
+def test_conditional_points_hold_only_what_acts(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j", space="cube", trials=20)
+    for proposal in run(studies):
+        assert ("noise_prob" in proposal.params) == (
+            proposal.params["mix_prob"] > 0 and proposal.params["margin"] > 0
+        )
+        json.dumps(proposal.params)
