@@ -46,7 +46,7 @@ class TrainConfig(Strict):
 
 
 class ScoreConfig(Strict):
-    name: str = "cross_entropy"  # of the clip's own machine id, margin applied
+    name: str = "margin_cross_entropy"  # of the own machine id, as published
     protocol: Literal["auto", "dcase", "split", "paper"] = "auto"
     objective: Literal["mean", "auc", "pauc", "mauc"] = "mean"  # mean of AUC and pAUC, as DCASE ranks
     max_fpr: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -68,8 +68,8 @@ class LaneConfig(Strict):
     count: Annotated[int, Field(ge=0)] = 0  # 0: as many as fit
     workers: Count = 1  # of one lane; more than one train data-parallel
     cpus: Positive = 1.0  # per worker
-    gpus: Annotated[float, Field(ge=0, le=1)] = 0.0  # per worker; 0.5: two lanes share a GPU
-    resident: Literal["auto", "shared", "device", "stream"] = "auto"
+    gpus: Annotated[float, Field(ge=0, le=1)] | None = None  # per worker; 0.5: two share one; None: 1 if any
+    resident: Literal["auto", "shared", "device"] = "auto"
     inline: bool = False  # train inside Tune's own processes, without Ray Train
 
 
@@ -131,6 +131,12 @@ def replace(config: RunConfig, values: dict[KeyPath, Any], *, where: str) -> Run
 def with_params(config: RunConfig, params: dict[str, Any]) -> RunConfig:
     """The config of one trial: the searched values in their places."""
     return replace(config, {TUNABLE[name]: value for name, value in params.items()}, where="search space")
+
+
+def params_of(config: RunConfig) -> dict[str, float]:
+    """The values of all searchable numbers in a config: the point that a search starts from."""
+    plain = config.model_dump()
+    return {name: float(plain[str(section)][str(key)]) for name, (section, key) in TUNABLE.items()}
 
 
 def load_config(path: Path | None, settings: Sequence[str] = ()) -> RunConfig:

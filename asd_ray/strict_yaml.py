@@ -31,7 +31,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class WrongValue(ValueError):
+class WrongValueError(ValueError):
     """Raised by a model's own check to say which key is meant."""
 
     def __init__(self, key: KeyPath, message: str) -> None:
@@ -39,7 +39,7 @@ class WrongValue(ValueError):
         self.key = key
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -47,7 +47,8 @@ class _Loader(yaml.CSafeLoader):
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key}: given twice", problem_mark=key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -115,7 +116,7 @@ def check(document: Any, model: type[M], *, where: typing.Callable[[KeyPath], st
         # An unknown key is the likelier cause of the errors beside it: say it first.
         first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
         cause = first.get("ctx", {}).get("error")
-        inner = cause.key if isinstance(cause, WrongValue) else ()
+        inner = cause.key if isinstance(cause, WrongValueError) else ()
         key = tuple(part for part in (*first["loc"], *inner) if not _is_tag(part))
         raise InputError(f"{where(key)}: {dotted(key)}: {_say(first, model)}") from None
 
@@ -161,9 +162,7 @@ def _known_keys(model: type[BaseModel], loc: KeyPath) -> list[str]:
     for part in loc:
         if _is_tag(part):
             continue
-        models = [
-            item for item in _members(annotation) if isinstance(item, type) and issubclass(item, BaseModel)
-        ]
+        models = [item for item in _members(annotation) if isinstance(item, type) and issubclass(item, BaseModel)]
         fields = {name: field.annotation for item in models for name, field in item.model_fields.items()}
         annotation = fields.get(str(part)) or next(iter(typing.get_args(annotation)[1:]), None)
     models = [item for item in _members(annotation) if isinstance(item, type) and issubclass(item, BaseModel)]

@@ -33,9 +33,7 @@ def standing(uid: str, arrived: Mapping[str, Values]) -> tuple[float, ...]:
     ranks = []
     for machine_type, value in arrived[uid].items():
         others = [
-            values[machine_type]
-            for other, values in arrived.items()
-            if other != uid and machine_type in values
+            values[machine_type] for other, values in arrived.items() if other != uid and machine_type in values
         ]
         if others:
             worse = sum(other < value for other in others) + 0.5 * sum(other == value for other in others)

@@ -95,9 +95,7 @@ def _kind(value: Any) -> str:
 
 
 Spec = Annotated[
-    Annotated[Range, Tag("<range>")]
-    | Annotated[Choices, Tag("<choices>")]
-    | Annotated[float, Tag("<constant>")],
+    Annotated[Range, Tag("<range>")] | Annotated[Choices, Tag("<choices>")] | Annotated[float, Tag("<constant>")],
     Discriminator(_kind),
 ]
 
@@ -141,9 +139,7 @@ class SearchSpace(Strict):
     def check_against(self, base: RunConfig, machine_types: tuple[str, ...], *, where: str) -> None:
         """Raises InputError for machine types that the corpus lacks (a typo there would be silent)."""
         for name in set(self.machine_types) - set(machine_types):
-            raise InputError(
-                f"{where}: machine_types.{name}: not in the corpus{suggestion(name, machine_types)}"
-            )
+            raise InputError(f"{where}: machine_types.{name}: not in the corpus{suggestion(name, machine_types)}")
         for machine_type in machine_types:
             space = self.of(machine_type)
             for name in space.searched():
@@ -176,9 +172,7 @@ class StudySpace:
 
     def distributions(self, params: Mapping[str, float]) -> dict[str, BaseDistribution]:
         """Of the searched, active parameters among `params`."""
-        return {
-            name: self.spec(name).distribution() for name in self.active(params) if name in self.searched()
-        }
+        return {name: self.spec(name).distribution() for name in self.active(params) if name in self.searched()}
 
     def suggest(self, trial: optuna.Trial) -> Params:
         """Sample a point, top to bottom; inert parameters are never asked for."""

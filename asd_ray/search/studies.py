@@ -66,9 +66,7 @@ class Studies:
         self.spaces: dict[str, StudySpace] = {name: space.of(name) for name in self.machine_types}
         self._start = [published, *space.start]
         self._studies = {
-            name: optuna.create_study(
-                study_name=name, storage=storage, direction="maximize", load_if_exists=True
-            )
+            name: optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
             for name in self.machine_types
         }
         self._places: dict[str, list[_Place]] = {}
@@ -88,6 +86,11 @@ class Studies:
     def count(self) -> int:
         """Trials proposed so far, over all studies, in any state."""
         return sum(len(self.own_trials(name)) for name in self.machine_types)
+
+    @property
+    def num_adopted(self) -> int:
+        """Trials of an earlier driver that wait to go on."""
+        return len(self._waiting)
 
     def best(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
         """The complete trial with the highest objective for a machine type, and its name."""
@@ -131,9 +134,7 @@ class Studies:
         """End a trial in every study that holds it. A complete trial needs at least one report."""
         curve = self._values.get(uid, {})
         owner, *copies = self._places[uid]
-        text = {
-            name: {epoch: values[name] for epoch, values in curve.items()} for name in self._types_of(uid)
-        }
+        text = {name: {epoch: values[name] for epoch, values in curve.items()} for name in self._types_of(uid)}
         self.storage.set_trial_user_attr(owner.trial_id, "curves", text)
         self.storage.set_trial_user_attr(owner.trial_id, "reason", reason)
         for place in (owner, *copies):

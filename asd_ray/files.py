@@ -1,0 +1,46 @@
+"""Files that are whole or not there: written beside, flushed to the disk, renamed."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from asd_ray.command import InputError
+
+
+@contextmanager
+def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write; it takes the name `path` when the block ends well, and is removed when it does not.
+
+    What bore the name before is kept as `keep`, if given. Raises InputError, naming the file and the cause,
+    when the disk is full or refuses.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        reason = error.strerror or str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be written ({reason}); free some space there") from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    with writing(path) as file:
+        file.write(text.encode())
+
+
+def to_json(value: Any) -> str:
+    """Readable JSON; refuses NaN, which JSON does not know."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"

@@ -1,0 +1,137 @@
+"""Mixup of clips and the loss cube, whose corners are ArcFace, Mixup, ArcMix and Noisy-ArcMix.
+
+Clip i is mixed with partner j, x_ij = lam x_i + (1 - lam) x_j, lam ~ Beta(mixup_alpha, mixup_alpha), one lam
+per batch. With z(x; y) the logits with the margin on class y, and n ~ Bernoulli(noise_prob):
+
+    L_i = lam CE(z(x_ij; y_i), y_i) + (1 - lam) CE(z(x_ij; n ? y_i : y_j), y_j)
+
+n enters the loss linearly, so its expectation is taken in closed form and nothing is drawn:
+
+    E L_i = lam CE(z(y_i), y_i) + (1 - lam) [(1 - noise_prob) CE(z(y_j), y_j) + noise_prob CE(z(y_i), y_j)]
+
+| corner       | mix_prob | margin | noise_prob |                                                        |
+|--------------|----------|--------|------------|--------------------------------------------------------|
+| arcface      | 0        | any    | inert      | nothing is mixed                                       |
+| mixup        | 1        | 0      | inert      | cosine softmax with two labels                         |
+| arcmix       | 1        | any    | 0          | each label has the margin in its own term              |
+| noisy_arcmix | 1        | any    | 1          | the margin stays on y_i: wrong for the term of y_j     |
+
+noise_prob does nothing where margin = 0 or mix_prob = 0. The value of the loss is not comparable between two
+points of the cube: a margin raises it, whatever the network is worth.
+
+Axes: B batch, C classes; `...` any axes of a clip.
+Sources: Zhang et al., "mixup", 2018; Choi and Choi, "Noisy-ArcMix", 2024. noise_prob, which joins the last
+two corners, is ours.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import betaincinv
+from torch import Tensor
+from torch.nn import functional as F
+
+from asd_ray.command import InputError
+from asd_ray.losses.margin import margin_logits
+
+
+class LossTensors(NamedTuple):
+    """The numbers of a loss that enter the graph, as 0-d float32 tensors."""
+
+    margin: Tensor
+    scale: Tensor
+    noise_prob: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossPoint:
+    """A point of the loss cube. Raises InputError, naming the number, outside its range."""
+
+    margin: float  # radians
+    scale: float  # of the cosines, before the softmax
+    mixup_alpha: float  # of Beta(alpha, alpha): towards 0 nearly no mixing, 1 uniform, large: halves
+    noise_prob: float = 1.0
+    mix_prob: float = 1.0  # that a clip is mixed at all
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("margin", 0.0, math.pi / 2),  # up to there (2.33, in fact) phi falls with theta
+            ("scale", 1e-3, 1e4),
+            ("mixup_alpha", 1e-3, 1e3),
+            ("noise_prob", 0.0, 1.0),
+            ("mix_prob", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:  # false for NaN too
+                raise InputError(f"{name} {value}; use a number from {low:g} to {high:g}")
+
+    def tensors(self, device: torch.device | str = "cpu") -> LossTensors:
+        """For a compiled graph, which then serves every point of the cube."""
+        values = torch.tensor([self.margin, self.scale, self.noise_prob], dtype=torch.float32)
+        return LossTensors(*values.to(device).unbind())
+
+
+_PUBLISHED = {"margin": 0.7, "scale": 30.0, "mixup_alpha": 0.5}
+CORNERS: Mapping[str, LossPoint] = MappingProxyType(
+    {
+        "arcface": LossPoint(**_PUBLISHED, noise_prob=0.0, mix_prob=0.0),
+        "mixup": LossPoint(**_PUBLISHED | {"margin": 0.0}, noise_prob=0.0),
+        "arcmix": LossPoint(**_PUBLISHED, noise_prob=0.0),
+        "noisy_arcmix": LossPoint(**_PUBLISHED, noise_prob=1.0),
+    }
+)
+
+
+class Mix(NamedTuple):
+    """Who is mixed with whom in one batch, and how much of the first is kept."""
+
+    lam_B: Tensor  # noqa: N815 - float32 in [0, 1]; 1 where the clip is not mixed
+    partner_B: Tensor  # noqa: N815 - int64, position of the partner in the batch
+
+    def to(self, device: torch.device | str) -> "Mix":
+        """The same on another device."""
+        return Mix(self.lam_B.to(device), self.partner_B.to(device))
+
+
+def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_prob: float) -> Mix:
+    """One lam for the batch, a permutation for the partners, and which clips are mixed at all.
+
+    The generator moves on by as much whatever mixup_alpha and mix_prob are (lam is a uniform number put
+    through the inverse of the Beta distribution), so trials with one seed see the same partners throughout.
+    """
+    lam = betaincinv(mixup_alpha, mixup_alpha, rng.random())
+    partner_B = rng.permutation(size)
+    mixed_B = rng.random(size) < mix_prob
+    lam_B = np.where(mixed_B, lam, 1.0).astype(np.float32)
+    return Mix(torch.from_numpy(lam_B), torch.from_numpy(partner_B))
+
+
+def mix_clips(clips: Tensor, mix: Mix) -> Tensor:
+    """lam_B * clip + (1 - lam_B) * partner, for clips of shape (B, ...), at least in float32."""
+    assert clips.is_floating_point(), f"scale {clips.dtype} to floating point before mixing"
+    lam = mix.lam_B.reshape(-1, *[1] * (clips.ndim - 1))
+    return lam * clips + (1.0 - lam) * clips[mix.partner_B]
+
+
+def cube_loss(
+    cosine_BC: Tensor,
+    class_B: Tensor,
+    *,
+    partner_class_B: Tensor,
+    lam_B: Tensor,
+    loss: LossPoint | LossTensors,
+) -> Tensor:
+    """loss_B, the expected loss of each mixed clip (formula above); train on its mean."""
+    own_BC = margin_logits(cosine_BC, class_B, margin=loss.margin, scale=loss.scale)
+    partner_BC = margin_logits(cosine_BC, partner_class_B, margin=loss.margin, scale=loss.scale)
+    own_log_BC = F.log_softmax(own_BC, dim=1)
+    own_B = F.nll_loss(own_log_BC, class_B, reduction="none")
+    noisy_B = F.nll_loss(own_log_BC, partner_class_B, reduction="none")
+    clean_B = F.cross_entropy(partner_BC, partner_class_B, reduction="none")
+    other_B = (1.0 - loss.noise_prob) * clean_B + loss.noise_prob * noisy_B
+    return lam_B * own_B + (1.0 - lam_B) * other_B

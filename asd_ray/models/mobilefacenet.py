@@ -1,0 +1,107 @@
+"""MobileFaceNet: a small convolutional network from stacked spectrograms to an embedding.
+
+Axes: B batch, K channels, F mel bins, T frames, E embedding.
+Source: Chen et al., "MobileFaceNets", 2018, with the bottlenecks of Liu et al., DCASE 2022 Task 2, as the
+published TASTgram and STgram networks use it.
+"""
+
+import math
+
+from torch import Tensor, nn
+
+EMBEDDING_DIM = 128
+
+# (expansion, channels, blocks, stride of the first block)
+BOTTLENECKS = ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2))
+STEM_CHANNELS, LAST_CHANNELS = 64, 512
+NUM_HALVINGS = 1 + len(BOTTLENECKS)  # the stem and each stage halve both axes
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, as a multiple of 8 (which GPUs compute fastest), at least 8.
+
+    >>> scaled(64, 1.0), scaled(64, 0.25), scaled(64, 0.01)
+    (64, 16, 8)
+    """
+    return max(8, 8 * round(channels * width / 8))
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch norm and, unless `linear`, PReLU."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        *,
+        kernel: int | tuple[int, int] = 1,
+        stride: int = 1,
+        padding: int = 0,
+        depthwise: bool = False,
+        linear: bool = False,
+    ) -> None:
+        super().__init__()
+        groups = channels_in if depthwise else 1
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out)
+        if not linear:
+            self.activation = nn.PReLU(channels_out)
+
+
+class Bottleneck(nn.Module):
+    """Widen (1x1), filter each channel (3x3), narrow again (1x1); with a bypass where the size stays."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, expansion: int, stride: int) -> None:
+        super().__init__()
+        inner = channels_in * expansion
+        self.expand = ConvBlock(channels_in, inner)
+        self.depthwise = ConvBlock(inner, inner, kernel=3, stride=stride, padding=1, depthwise=True)
+        self.project = ConvBlock(inner, channels_out, linear=True)
+        self.bypass = stride == 1 and channels_in == channels_out
+
+    def forward(self, feature_BKFT: Tensor) -> Tensor:
+        """feature_BKFT, its F and T divided by the stride."""
+        out_BKFT: Tensor = self.project(self.depthwise(self.expand(feature_BKFT)))
+        return feature_BKFT + out_BKFT if self.bypass else out_BKFT
+
+
+class MobileFaceNet(nn.Module):
+    """Spectrograms (B, in_channels, num_mels, num_frames) -> embedding_BE, E = 128.
+
+    `width` multiplies every number of channels but the embedding's; 1.0 is the published network. The last
+    spatial layer is a depthwise convolution as large as what is left of the picture, so the input size is
+    fixed.
+    """
+
+    def __init__(self, *, in_channels: int, num_mels: int, num_frames: int, width: float = 1.0) -> None:
+        super().__init__()
+        stem, last = scaled(STEM_CHANNELS, width), scaled(LAST_CHANNELS, width)
+        self.stem = ConvBlock(in_channels, stem, kernel=3, stride=2, padding=1)
+        self.stem_depthwise = ConvBlock(stem, stem, kernel=3, padding=1, depthwise=True)
+        blocks, channels = [], stem
+        for expansion, published_channels, num_blocks, first_stride in BOTTLENECKS:
+            for block in range(num_blocks):
+                stride = first_stride if block == 0 else 1
+                channels_out = scaled(published_channels, width)
+                blocks.append(Bottleneck(channels, channels_out, expansion=expansion, stride=stride))
+                channels = channels_out
+        self.blocks = nn.Sequential(*blocks)
+        self.last = ConvBlock(channels, last)
+        left = (math.ceil(num_mels / 2**NUM_HALVINGS), math.ceil(num_frames / 2**NUM_HALVINGS))
+        self.pool = ConvBlock(last, last, kernel=left, depthwise=True, linear=True)
+        self.embed = ConvBlock(last, EMBEDDING_DIM, linear=True)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Weights ~ N(0, 2 / (kernel area * output channels)), as published; torch's defaults elsewhere."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                area = module.kernel_size[0] * module.kernel_size[1]
+                nn.init.normal_(module.weight, std=math.sqrt(2.0 / (area * module.out_channels)))
+
+    def forward(self, picture_BKFT: Tensor) -> Tensor:
+        """embedding_BE."""
+        feature_BKFT = self.stem_depthwise(self.stem(picture_BKFT))
+        feature_BKFT = self.last(self.blocks(feature_BKFT))
+        embedding_BE: Tensor = self.embed(self.pool(feature_BKFT)).flatten(1)
+        return embedding_BE

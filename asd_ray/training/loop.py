@@ -1,0 +1,253 @@
+"""One trial's epochs in plain torch: no ray, no logger, no clock. The loop yields, the caller reports.
+
+Everything random in an epoch follows from (seed, epoch), so a trial that goes on from its state after epoch n
+computes, on a CPU, bit for bit what it would have computed without the break.
+
+Axes: B batch, C classes, E embedding, N clips.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asd_ray.config import RunConfig, TrainConfig
+from asd_ray.data.resident import Clips, Index, Labels, shuffled
+from asd_ray.losses.margin import margin_logits
+from asd_ray.losses.mixing import LossPoint, cube_loss, draw_mix, mix_clips
+from asd_ray.models.classifier import build_classifier
+from asd_ray.scoring.anomaly import make_score
+from asd_ray.scoring.metrics import MachineMetrics, machine_metrics
+
+MIN_REFERENCE = 10  # a gamma distribution fitted to fewer scores says little
+# Scoring batches: on a CPU larger ones fall out of its cache, on a GPU smaller ones leave it idle.
+SCORING_BATCH = {"cpu": 16, "cuda": 256}
+
+
+class DivergedError(Exception):
+    """The loss is not finite: this point of the search space cannot be trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochResult:
+    """What an epoch gave; `scores` (of the clips at `scored`) and `metrics` where scoring was asked for."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    valid_loss: float | None  # None: no clips were held out
+    valid_accuracy: float | None
+    scored: Index = field(default_factory=lambda: np.empty(0, np.int64))
+    scores: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    metrics: dict[str, MachineMetrics] = field(default_factory=dict)
+
+
+def learning_rate(train: TrainConfig, epoch: int) -> float:
+    """Cosine from `learning_rate` in epoch 1 to `final_learning_rate` after the last epoch.
+
+    >>> round(learning_rate(TrainConfig(epochs=2), 2), 7)
+    5.5e-05
+    """
+    span = train.learning_rate - train.final_learning_rate
+    return train.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * (epoch - 1) / train.epochs))
+
+
+class Training:
+    """The network, optimizer and place in the schedule of one trial."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        clips: Clips,
+        *,
+        num_classes: int,
+        machine_types: Collection[str],
+        device: torch.device | None = None,
+        rank: int = 0,
+        world: int = 1,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> None:
+        """`wrap` makes the module data-parallel; rank and world say which part of each batch is ours."""
+        self.config, self.clips, self.machine_types = config, clips, tuple(machine_types)
+        self.device = device or torch.device("cpu")
+        self.rank, self.world = rank, world
+        self.loss = LossPoint(**config.loss.model_dump())
+        torch.manual_seed(config.train.seed)
+        self.classifier = build_classifier(
+            config.model.name, width=config.model.width, num_classes=num_classes
+        ).to(self.device)
+        self.trained = wrap(self.classifier)
+        self.optimizer = torch.optim.AdamW(
+            self.classifier.parameters(),
+            lr=config.train.learning_rate,
+            weight_decay=config.train.weight_decay,
+        )
+        self.epoch = 0
+        labels = clips.labels
+        self.train_index = labels.where(splits=["train"], machine_types=machine_types)
+        self.valid_index = labels.where(splits=["valid"], machine_types=machine_types)
+        # Scored: what is to be judged, and the normal clips that set the threshold.
+        self.scored_index = np.concatenate(
+            [labels.where(splits=["test", "eval"], machine_types=machine_types)]
+            + [reference_clips(labels, machine_type) for machine_type in self.machine_types]
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch depends on; readable with weights_only."""
+        return {
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.classifier.load_state_dict(state["classifier"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+    def train_epoch(self) -> float:
+        """One pass over the training clips; the mean loss. Raises DivergedError."""
+        train = self.config.train
+        self.epoch += 1
+        rng = np.random.default_rng([train.seed, self.epoch])
+        torch.manual_seed(int(rng.integers(2**31)))  # for networks that draw (dropout)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(train, self.epoch)
+        self.trained.train()
+        total = torch.zeros((), device=self.device)
+        count = 0
+        for index_B in shuffled(self.train_index, rng, batch_size=train.batch_size, smallest=2 * self.world):
+            loss = self._step(index_B, rng)
+            total += loss * len(index_B)  # stays on the device: no waiting inside an epoch
+            count += len(index_B)
+        mean = total.item() / count
+        if not math.isfinite(mean):
+            raise DivergedError(f"the loss is {mean} in epoch {self.epoch}")
+        return mean
+
+    def _step(self, index_B: Index, rng: np.random.Generator) -> Tensor:
+        """Loss and update on this rank's part of a batch; partners may lie in other parts."""
+        batch = self.clips.gather(index_B)
+        loss, size = self.loss, len(index_B)
+        mix = draw_mix(rng, size, mixup_alpha=loss.mixup_alpha, mix_prob=loss.mix_prob).to(self.device)
+        mine = slice(self.rank, None, self.world)
+        wave_BL = mix_clips(batch.wave_BL, mix)[mine]
+        sgram_BFT = mix_clips(batch.sgram_BFT, mix)[mine]
+        _, cosine_BC = self.trained(wave_BL, sgram_BFT)
+        loss_B = cube_loss(
+            cosine_BC,
+            batch.class_B[mine],
+            partner_class_B=batch.class_B[mix.partner_B][mine],
+            lam_B=mix.lam_B[mine],
+            loss=loss,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_B.mean().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss_B.mean().detach()
+
+    def read(self, index_N: Index) -> "Reading":
+        """Embeddings, margin logits and classes of clips, by the network as it is now."""
+        self.classifier.eval()
+        batch_size = SCORING_BATCH[self.device.type]
+        embeddings, logits, classes = [], [], []
+        with torch.inference_mode():
+            for start in range(0, len(index_N), batch_size):
+                batch = self.clips.gather(index_N[start : start + batch_size])
+                embedding_BE, cosine_BC = self.classifier(batch.wave_BL, batch.sgram_BFT)
+                logits_BC = margin_logits(cosine_BC, batch.class_B, margin=self.loss.margin, scale=self.loss.scale)
+                embeddings.append(embedding_BE.float())
+                logits.append(logits_BC.float())
+                classes.append(batch.class_B)
+        return Reading(*(torch.cat(parts).cpu().numpy() for parts in (embeddings, logits, classes)))
+
+
+class Reading(NamedTuple):
+    """What the network says of N clips; numpy."""
+
+    embedding_NE: npt.NDArray[np.float32]  # noqa: N815
+    logits_NC: npt.NDArray[np.float32]  # noqa: N815 - margin on the own class
+    class_N: npt.NDArray[np.int64]  # noqa: N815
+
+
+def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResult]:
+    """Train on, epoch by epoch, up to the configured number; test clips are scored after the epochs named."""
+    while training.epoch < training.config.train.epochs:
+        rate = learning_rate(training.config.train, training.epoch + 1)
+        train_loss = training.train_epoch()
+        valid_loss, valid_accuracy = _validate(training)
+        result = EpochResult(
+            epoch=training.epoch,
+            learning_rate=rate,
+            train_loss=train_loss,
+            valid_loss=valid_loss,
+            valid_accuracy=valid_accuracy,
+        )
+        # Other ranks hold the same network: one of them reads the clips.
+        if training.epoch in score_at and training.rank == 0:
+            scored = training.scored_index
+            scores = score_clips(training, scored)
+            metrics = choosing_metrics(training, scored, scores=scores)
+            result = replace(result, scored=scored, scores=scores, metrics=metrics)
+        yield result
+
+
+def _validate(training: Training) -> tuple[float | None, float | None]:
+    """Cross entropy with margin and accuracy on the held-out normal clips."""
+    if not len(training.valid_index) or training.rank:
+        return None, None
+    reading = training.read(training.valid_index)
+    logits_NC, class_N = torch.from_numpy(reading.logits_NC), torch.from_numpy(reading.class_N)
+    accuracy = (logits_NC.argmax(dim=1) == class_N).float().mean()
+    return F.cross_entropy(logits_NC, class_N).item(), accuracy.item()
+
+
+def score_clips(training: Training, index_N: Index) -> npt.NDArray[np.float64]:
+    """The anomaly score of each clip. Raises DivergedError where one is not finite."""
+    if not len(index_N):
+        return np.empty(0)
+    score = make_score(training.config.score.name)
+    reading = training.read(index_N)
+    scores = score.score(reading.embedding_NE, reading.logits_NC, reading.class_N)
+    if not np.isfinite(scores).all():
+        broken = int((~np.isfinite(scores)).sum())
+        raise DivergedError(f"{broken} scores are not finite in epoch {training.epoch}")
+    return scores
+
+
+def reference_clips(labels: Labels, machine_type: str) -> Index:
+    """The normal clips of a machine type that its threshold is fitted to: the held-out ones.
+
+    Where fewer than MIN_REFERENCE are held out, the training clips join them; the threshold is then too low, for
+    a network knows the clips it was trained on.
+    """
+    held_out = labels.where(splits=["valid"], machine_types=[machine_type])
+    if len(held_out) >= MIN_REFERENCE:
+        return held_out
+    return labels.where(splits=["train", "valid"], machine_types=[machine_type])
+
+
+def choosing_metrics(
+    training: Training, index_N: Index, *, scores: npt.NDArray[np.float64]
+) -> dict[str, MachineMetrics]:
+    """The metrics of each machine type on the clips whose labels may be seen here."""
+    labels = training.clips.labels
+    found = {}
+    for machine_type in training.machine_types:
+        judged = np.isin(labels.split[index_N], ["test", "eval"]) & (labels.is_anomaly[index_N] >= 0)
+        chosen = judged & (labels.machine_type[index_N] == machine_type)
+        clips = index_N[chosen]
+        found[machine_type] = machine_metrics(
+            machine_type,
+            labels.machine_id[clips],
+            is_anomaly=labels.is_anomaly[clips] == 1,
+            score=scores[chosen],
+            max_fpr=training.config.score.max_fpr,
+        )
+    return found

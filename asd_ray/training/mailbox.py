@@ -1,0 +1,170 @@
+"""A mailbox between one command giver and one group of Train workers. Plain asyncio; lane.py makes it an actor.
+
+One command is open at a time. A `life` names one start of the worker group: when the group starts anew (a worker
+died), it says hello with a new life, and the open command counts as lost, so that its giver can send it again.
+`stop` is sticky: it also reaches a group that is starting anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+STALE_S = 10.0  # an owner silent for this long has died
+SILENT_S = 60.0  # a worker group silent for this long has died or hangs
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    number: int
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`life` says which start of the group it came from."""
+
+    life: str
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The group started anew, or the mailbox has another owner: the command had no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The group has ended, or is silent."""
+
+    why: str
+
+
+QUIT = "quit"
+
+
+class Mailbox:
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._life = ""
+        self._lives = 0
+        self._about: dict[str, Any] = {}
+        self._number = 0
+        self._open: Command | None = None
+        self._answer: dict[str, Any] | None = None
+        self._lost = False
+        self._owner = ""
+        self._owner_seen = 0.0
+        self._beat = 0.0
+        self._closed = ""
+        self._stopping = False
+
+    # -- the workers' side
+
+    async def hello(self, life: str, about: dict[str, Any]) -> None:
+        """The worker group has (re)started."""
+        self._life, self._about, self._lives, self._beat = life, about, self._lives + 1, time.monotonic()
+        if self._open is not None and self._answer is None:
+            self._lost = True
+        self._open = None
+        self._quit_if_stopping()
+        await self._tell()
+
+    async def beat(self, life: str) -> None:
+        if life == self._life:
+            self._beat = time.monotonic()
+
+    async def next(self, life: str, after: int, timeout: float) -> Command | None:
+        """The open command, if it is newer than `after`. Raises RuntimeError for workers of an earlier life."""
+        if life != self._life:
+            raise RuntimeError("this worker group has been replaced")
+        await self._until(lambda: self._open is not None and self._open.number > after, timeout)
+        return self._open if self._open is not None and self._open.number > after else None
+
+    async def answer(self, life: str, number: int, value: dict[str, Any]) -> None:
+        if life == self._life and number == self._number:
+            self._answer, self._open = value, None
+            self._quit_if_stopping()
+            await self._tell()
+
+    # -- the owner's side
+
+    async def acquire(self, owner: str) -> bool:
+        """Take the mailbox, if it is free or its owner has died, and its group answers."""
+        if self._closed or self._stopping or not self._life or self._silent():
+            return False
+        if self._owner in ("", owner) or time.monotonic() - self._owner_seen > STALE_S:
+            self._owner, self._owner_seen = owner, time.monotonic()
+            return True
+        return False
+
+    async def release(self, owner: str) -> None:
+        if self._owner == owner:
+            self._owner = ""
+
+    async def send(self, owner: str, life: str, name: str, arguments: dict[str, Any]) -> int:
+        """Open a command and return its number. It is lost at once if `life` (when given) is over."""
+        if not self._owner:  # this mailbox was restarted and has forgotten
+            self._owner = owner
+        await self._until(lambda: self._open is None or bool(self._closed) or self._silent(), None)
+        self._owner_seen = time.monotonic()
+        self._number, self._answer = self._number + 1, None
+        self._lost = owner != self._owner or self._stopping or (life != "" and life != self._life)
+        if not self._lost:
+            self._open = Command(self._number, name, arguments)
+        await self._tell()
+        return self._number
+
+    async def wait(self, number: int, timeout: float) -> Answer | Lost | Closed | None:
+        """What became of a command; None while it runs."""
+        self._owner_seen = time.monotonic()
+        await self._until(lambda: self._answer is not None or self._lost or bool(self._closed), timeout)
+        if number != self._number or self._lost:
+            return Lost()
+        if self._answer is not None:
+            return Answer(self._life, self._answer)
+        if self._silent():
+            return Closed(f"no sign of life from its workers for {SILENT_S:.0f} s")
+        return Closed(self._closed) if self._closed else None
+
+    # -- the driver's side
+
+    async def stop(self) -> None:
+        self._stopping = True
+        self._quit_if_stopping()
+        await self._tell()
+
+    async def close(self, why: str) -> None:
+        """The Train run has ended."""
+        self._closed = why or "ended"
+        await self._tell()
+
+    async def about(self) -> dict[str, Any]:
+        return {**self._about, "lives": self._lives, "closed": self._closed, "owner": self._owner}
+
+    # -- inside
+
+    def _silent(self) -> bool:
+        return self._beat > 0 and time.monotonic() - self._beat > SILENT_S
+
+    def _quit_if_stopping(self) -> None:
+        if self._stopping and self._open is None:
+            self._number += 1
+            self._open = Command(self._number, QUIT, {})
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _until(self, ready: Callable[[], bool], timeout: float | None) -> None:
+        """Wait until `ready`, or for `timeout` seconds; silence is noticed within a second."""
+        end = None if timeout is None else time.monotonic() + timeout
+        async with self._changed:
+            while not ready() and (end is None or time.monotonic() < end):
+                left = 1.0 if end is None else min(1.0, end - time.monotonic())
+                try:
+                    await asyncio.wait_for(self._changed.wait(), max(left, 0.001))
+                except TimeoutError:
+                    continue

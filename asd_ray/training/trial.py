@@ -1,0 +1,132 @@
+"""One trial as a lane serves it: start, epoch(to=n), and its files. Plain torch, no ray.
+
+<folder>/state.pt         what the next epoch depends on, with the history; state.pt.previous: one epoch older
+<folder>/metrics.json     every epoch so far
+<folder>/scores.parquet   clip_id and score, as last scored
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+
+from asd_ray.config import RunConfig, signature
+from asd_ray.data.resident import Clips
+from asd_ray.files import to_json, write_whole, writing
+from asd_ray.scoring.metrics import MachineMetrics, objective_value
+from asd_ray.training import checkpoint
+from asd_ray.training.loop import EpochResult, Training, fit
+
+Report = dict[str, Any]  # of one epoch: plain values, as JSON has them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a lane is asked to train."""
+
+    config: RunConfig
+    machine_types: tuple[str, ...]
+    score_at: tuple[int, ...]  # epochs after which test clips are scored
+    folder: str
+
+
+class Trial:
+    """Serves the epochs of one order. An epoch that was done before is answered from the trial's history."""
+
+    def __init__(
+        self,
+        order: Order,
+        clips: Clips,
+        *,
+        num_classes: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> None:
+        self.folder = Path(order.folder)
+        self.training = Training(
+            order.config,
+            clips,
+            num_classes=num_classes,
+            machine_types=order.machine_types,
+            device=device,
+            rank=rank,
+            world=world,
+            wrap=wrap,
+        )
+        self.history: dict[int, Report] = {}
+        self._signature = signature(order.config, order.machine_types)
+        self._resume()
+        self._epochs = fit(self.training, score_at=order.score_at)
+
+    def epoch(self, to: int) -> Report:
+        """Train up to epoch `to`; its report. Safe to ask twice. Raises DivergedError."""
+        while to not in self.history:
+            began = monotonic()
+            result = next(self._epochs)
+            report = self._report(result, seconds=monotonic() - began)
+            self.history[result.epoch] = report
+            if self.training.rank == 0:
+                self._write(result)
+        return self.history[to]
+
+    def _report(self, result: EpochResult, *, seconds: float) -> Report:
+        name = self.training.config.score.objective
+        return {
+            "epoch": result.epoch,
+            "learning_rate": result.learning_rate,
+            "train_loss": result.train_loss,
+            "valid_loss": result.valid_loss,
+            "valid_accuracy": result.valid_accuracy,
+            "seconds": round(seconds, 3),
+            "objective": {
+                machine_type: value
+                for machine_type, metrics in result.metrics.items()
+                if (value := objective_value(metrics, name)) is not None
+            },
+            "choosing": {machine_type: flat(metrics) for machine_type, metrics in result.metrics.items()},
+        }
+
+    def _write(self, result: EpochResult) -> None:
+        if len(result.scored):
+            clip_ids = self.training.clips.labels.clip_id[result.scored]
+            write_scores(self.folder / "scores.parquet", clip_ids.tolist(), result.scores.tolist())
+        # The state comes last: once it says that an epoch is done, all the rest of it is on disk.
+        history = list(self.history.values())
+        write_whole(self.folder / "metrics.json", to_json(history))
+        state = {"signature": self._signature, "history": history, **self.training.state_dict()}
+        checkpoint.save(self.folder / "state.pt", state)
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.folder / "state.pt")
+        if state is None or state["signature"] != self._signature:
+            return
+        self.history = {report["epoch"]: report for report in state["history"]}
+        self.training.load_state_dict(state)
+
+
+def flat(metrics: MachineMetrics) -> dict[str, Any]:
+    """The metrics of a machine type by name; None where undefined."""
+    return {
+        "auc": metrics.averaged.auc,
+        "pauc": metrics.averaged.pauc,
+        "pooled_auc": metrics.pooled.auc,
+        "pooled_pauc": metrics.pooled.pauc,
+        "mauc": metrics.minimum,
+        "per_id": {name: [found.auc, found.pauc] for name, found in metrics.per_id.items()},
+        "num_normal": metrics.num_normal,
+        "num_anomaly": metrics.num_anomaly,
+    }
+
+
+def write_scores(path: Path, clip_ids: list[str], scores: list[float]) -> None:
+    table = pa.table({"clip_id": pa.array(clip_ids, pa.string()), "score": pa.array(scores, pa.float64())})
+    with writing(path) as file:
+        pq.write_table(table, file, write_page_checksum=True)
