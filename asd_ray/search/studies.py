@@ -100,6 +100,15 @@ class Studies:
         best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
         return str(best.user_attrs.get("copy_of", _uid(machine_type, best.number))), best
 
+    def published(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
+        """The trial of the published configuration as a machine type's study has it, once it is complete."""
+        for uid in self._places:
+            for place in self._places[uid] if self.is_published(uid) else ():
+                trial = self.trials(machine_type)[place.number]
+                if place.machine_type == machine_type and trial.state is TrialState.COMPLETE:
+                    return uid, trial
+        return None
+
     # -- ask, report, tell
 
     def ask(self) -> Proposal | None:

@@ -13,10 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-
 from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
 
 import ray.data
@@ -25,7 +21,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asd_ray.command import InputError
-from asd_ray.config import params_of
 from asd_ray.data.bank import stream_shards
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.manifest import Manifest
@@ -36,6 +31,7 @@ from asd_ray.search.journal import repair_journal
 from asd_ray.search.pruning import rungs
 from asd_ray.search.resources import Share, share_out
 from asd_ray.search.runfolder import Run
+from asd_ray.search.storage import open_studies
 from asd_ray.search.studies import Outcome, Proposal, Studies
 from asd_ray.search.trainables import InlineTrial, LaneTrial
 from asd_ray.training.lane import Lane, LaneSettings
@@ -59,20 +55,6 @@ class Ended:
 
 
 Tell = Callable[[str | Ended], None]
-
-
-def open_studies(folder: Path, run: Run) -> Studies:
-    """The studies of a run folder; whoever writes to them holds the run's lock."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = folder / runfolder.JOURNAL
-    return Studies(
-        JournalStorage(JournalFileBackend(str(path))),
-        machine_types=run.machine_types,
-        space=run.space,
-        search=run.config.search,
-        epochs=run.config.train.epochs,
-        published=params_of(run.config),
-    )
 
 
 def run_search(folder: Path, run: Run, *, visible_labels: list[str], tell: Tell) -> None:

@@ -2,7 +2,7 @@
 
 <folder>/state.pt         what the next epoch depends on, with the history; state.pt.previous: one epoch older
 <folder>/metrics.json     every epoch so far
-<folder>/scores.parquet   clip_id and score, as last scored
+<folder>/scores.parquet   the score of every scored clip, as last scored
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from asd_ray.config import RunConfig, signature
-from asd_ray.data.resident import Clips
+from asd_ray.data.resident import Clips, Labels
 from asd_ray.files import to_json, write_whole, writing
 from asd_ray.scoring.metrics import MachineMetrics, objective_value
 from asd_ray.training import checkpoint
@@ -96,8 +96,7 @@ class Trial:
 
     def _write(self, result: EpochResult) -> None:
         if len(result.scored):
-            clip_ids = self.training.clips.labels.clip_id[result.scored]
-            write_scores(self.folder / "scores.parquet", clip_ids.tolist(), result.scores.tolist())
+            write_scores(self.folder / "scores.parquet", self.training.clips.labels, result)
         # The state comes last: once it says that an epoch is done, all the rest of it is on disk.
         history = list(self.history.values())
         write_whole(self.folder / "metrics.json", to_json(history))
@@ -126,7 +125,14 @@ def flat(metrics: MachineMetrics) -> dict[str, Any]:
     }
 
 
-def write_scores(path: Path, clip_ids: list[str], scores: list[float]) -> None:
-    table = pa.table({"clip_id": pa.array(clip_ids, pa.string()), "score": pa.array(scores, pa.float64())})
+def write_scores(path: Path, labels: Labels, result: EpochResult) -> None:
+    """The scores of an epoch, without any label."""
+    index = result.scored
+    columns = {
+        "clip_id": labels.clip_id[index].tolist(),
+        "machine_type": labels.machine_type[index].tolist(),
+        "split": labels.split[index].tolist(),
+        "score": result.scores.tolist(),
+    }
     with writing(path) as file:
-        pq.write_table(table, file, write_page_checksum=True)
+        pq.write_table(pa.table(columns), file, write_page_checksum=True)

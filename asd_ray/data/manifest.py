@@ -1,0 +1,203 @@
+"""What a folder of shards holds: the columns of a shard, and `manifest.json`, which is written last.
+
+A folder without a manifest is unfinished; a folder with one is whole. No ray here, and no decoding.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE, SPLITS, Machine, Split
+from asd_ray.command import InputError
+from asd_ray.data.corpus import Problem
+
+MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
+SHARD_PATH = r"[A-Za-z0-9][A-Za-z0-9_-]*/(train|valid|test|eval)/\d{5}-[0-9a-f]{12}\.parquet"
+WINDOW_RULE = (
+    f"{NUM_SAMPLES} samples at {SAMPLE_RATE} Hz; longer recordings keep their first samples, "
+    "shorter ones are repeated to length"
+)
+SCHEMA = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("machine_type", pa.string()),
+        ("machine_id", pa.string()),
+        ("split", pa.string()),
+        ("class_index", pa.int32()),
+        ("is_anomaly", pa.bool_()),  # null where nobody has said
+        ("num_samples", pa.int32()),  # length of the recording at 16 kHz, before cropping or repeating
+        ("pcm", pa.binary()),  # int16 little endian, 2 * NUM_SAMPLES bytes; an int16 list takes twice as many
+    ]
+)
+LABEL_COLUMNS = tuple(name for name in SCHEMA.names if name != "pcm")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Options(_Strict):
+    """What the user decides about shards: the fraction of training clips held out, and resampling."""
+
+    valid_fraction: float = Field(default=0.05, ge=0, lt=1, allow_inf_nan=False)
+    resample: bool = False
+
+
+class ShardEntry(_Strict):
+    """One Parquet file: its path below the manifest's folder, its rows, and the digest of their content."""
+
+    path: str = Field(pattern=f"^{SHARD_PATH}$")
+    rows: int = Field(ge=0)
+    bytes: int = Field(gt=0)
+    machine_type: str
+    split: Split
+    digest: str
+
+
+class Manifest(_Strict):
+    """The whole folder. `fingerprint` follows from its content alone, `source` from the recordings."""
+
+    format: Literal[1] = 1
+    sample_rate: int = Field(default=SAMPLE_RATE, ge=SAMPLE_RATE, le=SAMPLE_RATE)
+    num_samples: int = Field(default=NUM_SAMPLES, ge=NUM_SAMPLES, le=NUM_SAMPLES)
+    window: str = WINDOW_RULE
+    classes: tuple[tuple[str, str], ...] = Field(min_length=2)  # (machine_type, machine_id) by class index
+    shards: tuple[ShardEntry, ...]
+    quarantined: int
+    notes: dict[str, int]  # what was odd but usable -> number of recordings
+    options: Options
+    source: str
+    fingerprint: str
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """The machines in the order of their class indices."""
+        return tuple(Machine(*names) for names in self.classes)
+
+    def shards_of(self, splits: Iterable[Split], *, machine_type: str | None = None) -> tuple[ShardEntry, ...]:
+        """The shards that hold clips of these splits, of one machine type or of all."""
+        wanted = set(splits)
+        return tuple(
+            shard
+            for shard in self.shards
+            if shard.rows and shard.split in wanted and machine_type in (None, shard.machine_type)
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read and check the manifest of a local folder, and that each shard is there in its full size."""
+        path = folder / MANIFEST
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{path}: missing; prepare the shards with launch/prepare.py") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); prepare the shards again") from error
+        manifest = cls.parse(text, where=str(path))
+        for shard in manifest.shards:
+            file = folder / shard.path
+            if not file.is_file() or file.stat().st_size != shard.bytes:
+                state = "cut or changed" if file.is_file() else "missing"
+                raise InputError(f"{file}: this shard is {state}; prepare the shards again")
+        return manifest
+
+    @classmethod
+    def parse(cls, text: str, *, where: str) -> "Manifest":
+        """Check the text of a manifest. Raises an InputError that names `where` and the first fault."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise InputError(f"{where}: {field}: {first['msg']}; prepare the shards again") from error
+
+    def save(self, folder: Path) -> None:
+        write_whole(folder / MANIFEST, self.model_dump_json(indent=1) + "\n")
+
+
+def fingerprint(classes: Sequence[tuple[str, str]], *, digests: Iterable[str]) -> str:
+    """Identity of the content of all shards: the same clips, labels and classes give the same one."""
+    content = json.dumps([NUM_SAMPLES, list(classes), list(digests)])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def read_shard(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one shard, checksums verified. Raises InputError that names a damaged file."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(columns=list(columns) if columns is not None else None)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: damaged ({reason}); delete it and prepare the shards again") from error
+
+
+def read_labels(folder: Path, *, splits: Iterable[Split] = SPLITS) -> pa.Table:
+    """All columns but pcm of the clips of some splits, in the order of the manifest."""
+    manifest = Manifest.load(folder)
+    tables = [read_shard(folder / shard.path, columns=LABEL_COLUMNS) for shard in manifest.shards_of(splits)]
+    empty = pa.schema([SCHEMA.field(name) for name in LABEL_COLUMNS]).empty_table()
+    return pa.concat_tables([empty, *(table.replace_schema_metadata() for table in tables)])
+
+
+def write_quarantine(folder: Path, problems: Iterable[Problem]) -> None:
+    rows = [("path", "cause", "mend"), *((problem.path, problem.cause, problem.mend) for problem in problems)]
+    write_table(folder / QUARANTINE, rows)
+
+
+def read_quarantine(folder: Path) -> tuple[Problem, ...]:
+    """The files that prepare could not use, as it listed them in quarantine.csv."""
+    with (folder / QUARANTINE).open(newline="", encoding="utf-8") as file:
+        return tuple(Problem(*row) for row in list(csv.reader(file))[1:])
+
+
+def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """A CSV file, written beside and renamed."""
+    lines: list[str] = []
+    writer = csv.writer(_Lines(lines), lineterminator="\n")
+    writer.writerows(rows)
+    write_whole(path, "".join(lines))
+
+
+class _Lines:
+    """What csv.writer writes to."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append
+
+
+def write_whole(path: Path, text: str) -> None:
+    with written_beside(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[BinaryIO]:
+    """A file that bears its name only when it is whole. If the disk refuses: InputError, and nothing is left."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def cannot_write(folder: Path, error: OSError) -> InputError:
+    """The one message for a full disk, a read-only folder and the like."""
+    reason = error.strerror or str(error).splitlines()[0]
+    return InputError(f"{folder}: cannot be written ({reason}); free some space there or choose another folder")

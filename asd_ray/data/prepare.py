@@ -1,0 +1,174 @@
+"""A dataset folder -> shards, in parallel: each shard is one Ray Data task. [ray]
+
+The work itself is in `shards` and knows no ray; this file decides what must be done, where, and reports on it.
+"""
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from asd_ray.command import InputError
+from asd_ray.data.audio import BadRecording
+from asd_ray.data.corpus import Problem, read_corpus
+from asd_ray.data.manifest import Manifest, Options, cannot_write
+from asd_ray.data.shards import (
+    ShardPlan,
+    ShardResult,
+    finish,
+    plan_shards,
+    source_signature,
+    usable,
+    write_shard,
+)
+
+# Starting Ray costs five to twenty seconds; one core prepares about 200 clips in a second.
+FEWEST_CLIPS_FOR_RAY = 2048
+_RESULT = TypeAdapter(ShardResult)
+
+Progress = Callable[[int, int], None]
+
+
+def prepare(
+    root: Path,
+    out: Path,
+    *,
+    valid_fraction: float = 0.05,
+    resample: bool = False,
+    strict: bool = False,
+    on_progress: Progress | None = None,
+) -> Manifest:
+    """Check every recording below `root` and write shards and their manifest to `out`.
+
+    `strict` raises the BadRecording of the first bad file; otherwise bad files are listed in quarantine.csv.
+    `on_progress` is told (clips done, clips in all). Nothing is done if `out` was prepared from the same files
+    with the same options; a call that was killed is completed, its whole shards are kept. Ray is started, and
+    shut down again, unless it runs already or there is little to do. Raises InputError.
+    """
+    options = _options(valid_fraction, resample)
+    if out.resolve() == root.resolve():
+        raise InputError(f"{out}: is the dataset folder itself; choose another folder for the shards")
+    corpus = read_corpus(root)
+    if strict:
+        _refuse(root, corpus.problems)
+    source = source_signature(corpus, options=options)
+    with _locked(out):
+        manifest = _already_prepared(out, source)
+        if manifest is not None and not (strict and manifest.quarantined):
+            return manifest
+        while True:
+            plans = plan_shards(corpus, out, valid_fraction=valid_fraction, resample=resample)
+            results = _write_shards(root, plans, strict=strict, on_progress=on_progress)
+            without_lost_machines = usable(corpus, plans, results)
+            if without_lost_machines is corpus:
+                break
+            # A machine whose training recordings are all bad has no class: other class indices, other shards.
+            corpus = without_lost_machines
+        return finish(plans, results, out, corpus=corpus, options=options, source=source)
+
+
+def _options(valid_fraction: float, resample: bool) -> Options:
+    try:
+        return Options(valid_fraction=valid_fraction, resample=resample)
+    except ValidationError as error:
+        raise InputError(f"valid_fraction {valid_fraction}: {error.errors()[0]['msg']}") from error
+
+
+def _already_prepared(out: Path, source: str) -> Manifest | None:
+    try:
+        manifest = Manifest.load(out)
+    except InputError:  # missing, of another version, or its shards are: made again
+        return None
+    return manifest if manifest.source == source else None
+
+
+def _refuse(root: Path, problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        raise BadRecording(root / problem.path, problem.cause, problem.mend)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """One prepare at a time in a folder; the lock of a killed process is gone with it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{out}: another prepare is at work there; wait for it, or stop it") from None
+            yield
+    except OSError as error:
+        raise cannot_write(out, error) from error
+
+
+def _write_shards(
+    root: Path, plans: Sequence[ShardPlan], *, strict: bool, on_progress: Progress | None
+) -> list[ShardResult]:
+    """The results of all plans, in the order in which they come."""
+    clips = {plan.path: len(plan.clips) for plan in plans}
+    left = sum(len(plan.clips) for plan in plans if not (Path(plan.out) / plan.path).is_file())
+    results = _here(plans) if left < FEWEST_CLIPS_FOR_RAY else _by_ray(plans)
+    done: list[ShardResult] = []
+    with closing(results):  # whatever is raised here, Ray is shut down before it goes on
+        for result in results:
+            if strict:
+                _refuse(root, result.quarantined)
+            done.append(result)
+            if on_progress is not None:
+                on_progress(sum(clips[one.path] for one in done), sum(clips.values()))
+    return done
+
+
+def _here(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
+    yield from map(write_shard, plans)
+
+
+def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
+    """One Ray Data task per shard. Rows carry JSON: an object column would be a pickle inside Arrow."""
+    import ray
+
+    with _quiet_ray():
+        shared = ray.put(list(plans))
+
+        def task(row: dict[str, Any]) -> dict[str, str]:
+            plan = ray.get(shared)[row["number"]]
+            try:
+                return {"result": _RESULT.dump_json(write_shard(plan)).decode(), "error": ""}
+            except InputError as error:  # handed on as a value: raised here, it would come wrapped by Ray
+                return {"result": "", "error": str(error)}
+
+        numbers = ray.data.from_items(
+            [{"number": number} for number in range(len(plans))], override_num_blocks=len(plans)
+        )
+        for row in numbers.map(task).iter_rows():
+            if row["error"]:
+                raise InputError(row["error"])
+            yield _RESULT.validate_json(row["result"])
+
+
+@contextmanager
+def _quiet_ray() -> Iterator[None]:
+    """Ray as the caller started it, or a local one for the time being; Ray Data draws no bars of its own."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    import ray
+    import ray.data
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        context = ray.data.DataContext.get_current()
+        before = (context.enable_progress_bars, context.execution_options.verbose_progress)
+        context.enable_progress_bars, context.execution_options.verbose_progress = False, False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells its plans and where its logs are
+        yield
+        context.enable_progress_bars, context.execution_options.verbose_progress = before
+    finally:
+        if started:
+            ray.shutdown()

@@ -1,0 +1,288 @@
+"""Clips -> Parquet shards and their manifest, one (machine type, split) per folder. No ray here.
+
+    plans = plan_shards(corpus, out, valid_fraction=0.05, resample=False)
+    results = [write_shard(plan) for plan in plans]      # in any order, in any process, as often as one likes
+    manifest = finish(plans, results, out, corpus=usable(corpus, plans, results), ...)
+
+The name of a shard ends in a hash of what decides its content, so one that exists and is whole need not be
+made again, and a changed recording gives a shard of another name.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asd_ray.clip import SPLITS, Clip, Split, class_table, machine_types
+from asd_ray.command import InputError
+from asd_ray.data.audio import BadRecording, read_recording
+from asd_ray.data.corpus import Corpus, Problem, hold_out, scorable
+from asd_ray.data.manifest import (
+    LABEL_COLUMNS,
+    NOTES,
+    QUARANTINE,
+    SCHEMA,
+    SHARD_PATH,
+    Manifest,
+    Options,
+    ShardEntry,
+    fingerprint,
+    read_shard,
+    write_quarantine,
+    write_table,
+    written_beside,
+)
+from asd_ray.data.manifest import read_labels as read_labels
+
+CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
+CLIPS_PER_ROW_GROUP = 16
+_CONTENT_VERSION = 1  # part of every shard's name: raise it when decoding or columns change
+_METADATA_KEY = b"asd_ray"
+_Numbered = tuple[tuple[Clip, int], ...]  # clips with their class indices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardPlan:
+    """All that is needed to write one shard, wherever it is written: paths, clips, class indices."""
+
+    root: str
+    out: str
+    path: str  # below out
+    machine_type: str
+    split: Split
+    clips: _Numbered
+    resample: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """What became of a plan. `reused`: the shard was there and whole."""
+
+    path: str
+    rows: int
+    bytes: int
+    digest: str
+    quarantined: tuple[Problem, ...]
+    notes: tuple[tuple[str, str], ...]  # clip_id, what was odd
+    reused: bool
+
+
+def plan_shards(corpus: Corpus, out: Path, *, valid_fraction: float, resample: bool) -> tuple[ShardPlan, ...]:
+    """Shards of up to CLIPS_PER_SHARD clips, in the order of class table and splits."""
+    clips = hold_out(corpus.clips, fraction=valid_fraction)
+    classes = class_table(clip.machine for clip in clips if clip.split == "train")
+    index = {machine: number for number, machine in enumerate(classes)}
+    types = machine_types(classes)
+
+    def place(clip: Clip) -> tuple[int, int]:
+        return types.index(clip.machine_type), SPLITS.index(clip.split)
+
+    plans = []
+    for _, group in groupby(sorted(clips, key=lambda clip: (*place(clip), clip.clip_id)), key=place):
+        members = [(clip, index[clip.machine]) for clip in group]
+        for start in range(0, len(members), CLIPS_PER_SHARD):
+            chosen = tuple(members[start : start + CLIPS_PER_SHARD])
+            plans.append(_plan(corpus.root, out, chosen, number=start // CLIPS_PER_SHARD, resample=resample))
+    return tuple(plans)
+
+
+def _plan(root: Path, out: Path, clips: _Numbered, *, number: int, resample: bool) -> ShardPlan:
+    first = clips[0][0]
+    content = [
+        [clip.clip_id, clip.split, clip.is_anomaly, class_index, *_size_and_time(root / clip.clip_id)]
+        for clip, class_index in clips
+    ]
+    key = hashlib.sha256(json.dumps([_CONTENT_VERSION, resample, content]).encode()).hexdigest()[:12]
+    return ShardPlan(
+        root=str(root.resolve()),
+        out=str(out.resolve()),
+        path=f"{first.machine_type}/{first.split}/{number:05d}-{key}.parquet",
+        machine_type=first.machine_type,
+        split=first.split,
+        clips=clips,
+        resample=resample,
+    )
+
+
+def source_signature(corpus: Corpus, *, options: Options) -> str:
+    """Identity of the files of a corpus (names, sizes, times, labels) and the options; opens none of them."""
+    files = [[clip.clip_id, clip.is_anomaly, *_size_and_time(corpus.root / clip.clip_id)] for clip in corpus.clips]
+    problems = [[problem.path, problem.cause] for problem in corpus.problems]
+    listing = json.dumps([_CONTENT_VERSION, options.model_dump(), files, problems])
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # a link to nothing, and the like: reading it will say so
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def write_shard(plan: ShardPlan) -> ShardResult:
+    """Decode, check and write the clips of one shard; nothing to do if it is there and reads back whole.
+
+    Bad recordings are left out and listed in the result and in the file. Raises InputError if the disk fails.
+    """
+    path = Path(plan.out) / plan.path
+    with suppress(InputError):  # missing or damaged: made below
+        return _read_back(path, plan)
+    rows, quarantined, notes = _decode(plan)
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    about = {
+        "digest": _digest(table),
+        "quarantined": [asdict(problem) for problem in quarantined],
+        "notes": notes,
+    }
+    _write_table(path, table.replace_schema_metadata({_METADATA_KEY: json.dumps(about)}))
+    return _result(path, plan, about=about, rows=len(rows), reused=False)
+
+
+def _decode(plan: ShardPlan) -> tuple[list[dict[str, Any]], list[Problem], list[list[str]]]:
+    rows: list[dict[str, Any]] = []
+    quarantined: list[Problem] = []
+    notes: list[list[str]] = []
+    for clip, class_index in plan.clips:
+        try:
+            recording = read_recording(Path(plan.root) / clip.clip_id, resample=plan.resample)
+        except BadRecording as bad:
+            quarantined.append(Problem(clip.clip_id, bad.cause, bad.mend))
+            continue
+        notes += [[clip.clip_id, note] for note in recording.notes]
+        pcm = recording.pcm.astype("<i2", copy=False).tobytes()
+        found = {"class_index": class_index, "num_samples": recording.num_samples, "pcm": pcm}
+        rows.append(asdict(clip) | found)
+    return rows, quarantined, notes
+
+
+def _digest(table: pa.Table) -> str:
+    """SHA-256 over the rows: identity, label, class and sound."""
+    digest = hashlib.sha256()
+    labels = table.select(LABEL_COLUMNS).to_pylist()
+    for label, pcm in zip(labels, table.column("pcm"), strict=True):
+        digest.update(json.dumps(label, sort_keys=True).encode())
+        digest.update(pcm.as_buffer())
+    return digest.hexdigest()
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with written_beside(path) as file:
+        pq.write_table(
+            table,
+            file,
+            row_group_size=CLIPS_PER_ROW_GROUP,
+            compression="none",  # sound hardly shrinks, and reading must be fast
+            use_dictionary=["machine_type", "machine_id", "split"],
+            write_statistics=list(LABEL_COLUMNS),  # the least and greatest pcm help nobody
+            write_page_checksum=True,
+        )
+
+
+def _read_back(path: Path, plan: ShardPlan) -> ShardResult:
+    """The result of a shard written before. Raises InputError unless it is what was written then."""
+    table = read_shard(path)
+    try:
+        about = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a shard of asd_ray; delete it") from error
+    if about["digest"] != _digest(table):
+        raise InputError(f"{path}: its content is not what was written; delete it")
+    return _result(path, plan, about=about, rows=len(table), reused=True)
+
+
+def _result(path: Path, plan: ShardPlan, *, about: dict[str, Any], rows: int, reused: bool) -> ShardResult:
+    return ShardResult(
+        path=plan.path,
+        rows=rows,
+        bytes=path.stat().st_size,
+        digest=about["digest"],
+        quarantined=tuple(Problem(**problem) for problem in about["quarantined"]),
+        notes=tuple((clip_id, note) for clip_id, note in about["notes"]),
+        reused=reused,
+    )
+
+
+def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> Corpus:
+    """The corpus itself, if each machine still has a usable training clip; else one without the machines that
+    lost all of theirs, to be planned again. Raises InputError when fewer than two machines are left."""
+    bad = {problem.path: problem for result in results for problem in result.quarantined}
+    clips = [clip for plan in plans for clip, _ in plan.clips]
+    trained = {clip.machine for clip in clips if clip.split == "train" and clip.clip_id not in bad}
+    if trained == {clip.machine for clip in clips}:
+        return corpus
+    without_bad = replace(
+        corpus,
+        clips=tuple(clip for clip in corpus.clips if clip.clip_id not in bad),
+        problems=(*corpus.problems, *bad.values()),
+    )
+    try:
+        return scorable(without_bad)
+    except InputError as error:
+        out = Path(plans[0].out)
+        write_quarantine(out, without_bad.problems)
+        raise InputError(f"{error} ({len(bad)} cannot be used: see {out / QUARANTINE})") from error
+
+
+def finish(
+    plans: Sequence[ShardPlan],
+    results: Iterable[ShardResult],
+    out: Path,
+    *,
+    corpus: Corpus,
+    options: Options,
+    source: str,
+) -> Manifest:
+    """List what was quarantined and noted, remove shards that no plan knows, and write the manifest last.
+
+    `corpus` is one that `usable` returned as it is; `source` is the signature of the corpus first read.
+    """
+    by_path = {result.path: result for result in results}
+    ordered = [by_path[plan.path] for plan in plans]
+    problems = {*corpus.problems, *(problem for result in ordered for problem in result.quarantined)}
+    write_quarantine(out, sorted(problems, key=lambda problem: problem.path))
+    notes = sorted(note for result in ordered for note in result.notes)
+    write_table(out / NOTES, [("path", "note"), *notes])
+    machines = class_table(clip.machine for plan in plans for clip, _ in plan.clips)
+    classes = tuple((machine.machine_type, machine.machine_id) for machine in machines)
+    manifest = Manifest(
+        classes=classes,
+        shards=tuple(_entry(plan, by_path[plan.path]) for plan in plans),
+        quarantined=len(problems),
+        notes=dict(sorted(Counter(note for _, note in notes).items())),
+        options=options,
+        source=source,
+        fingerprint=fingerprint(classes, digests=[result.digest for result in ordered]),
+    )
+    _remove_stale(out, keep=frozenset(by_path))
+    manifest.save(out)
+    return manifest
+
+
+def _entry(plan: ShardPlan, result: ShardResult) -> ShardEntry:
+    return ShardEntry(
+        path=plan.path,
+        rows=result.rows,
+        bytes=result.bytes,
+        machine_type=plan.machine_type,
+        split=plan.split,
+        digest=result.digest,
+    )
+
+
+def _remove_stale(out: Path, *, keep: frozenset[str]) -> None:
+    """Remove shards of earlier calls and what killed calls left half written; touch no other file."""
+    for file in [*out.glob("*/*/*.parquet"), *out.glob("*/*/.*.parquet.*.part")]:
+        path = file.relative_to(out).as_posix()
+        unfinished = file.name.endswith(".part")
+        if unfinished or (path not in keep and re.fullmatch(SHARD_PATH, path)):
+            file.unlink(missing_ok=True)

@@ -1,0 +1,143 @@
+"""A found detector: `best/<machine_type>.yaml` with its weights, scoring new recordings. No ray.
+
+Axes: L samples.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from asd_ray.command import InputError
+from asd_ray.config import RunConfig
+from asd_ray.data.audio import read_recording
+from asd_ray.data.resident import PCM_SCALE
+from asd_ray.losses.margin import margin_logits
+from asd_ray.models import find_system
+from asd_ray.models.classifier import build_classifier
+from asd_ray.models.sgram import LogMel
+from asd_ray.scoring.anomaly import make_score
+from asd_ray.strict_yaml import Strict, load
+
+_MACHINE_ID = re.compile(r"id_[A-Za-z0-9]+")
+
+
+class ThresholdEntry(Strict):
+    """The score from which a clip counts as an anomaly, and where it comes from."""
+
+    value: float
+    quantile: float
+    method: str
+    clips: int
+    fitted_to: str
+
+
+class Best(Strict):
+    """best/<machine_type>.yaml: what was found for a machine type, and how."""
+
+    machine_type: str
+    trial: str
+    seed: int
+    epochs: int
+    protocol: str
+    objective: str
+    choosing: dict[str, Any] = Field(description="metrics on the clips that chose it")
+    reporting: dict[str, Any] = Field(description="metrics on clips whose labels the search did not see")
+    params: dict[str, float]
+    threshold: ThresholdEntry
+    model: str = Field(description="the weights, relative to this file")
+    model_sha256: str
+    classes: list[list[str]]
+    data: str
+    fingerprint: str
+    config: RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One recording's score; an anomaly if it exceeds the threshold."""
+
+    path: Path
+    machine_id: str
+    score: float
+    threshold: float
+
+    @property
+    def is_anomaly(self) -> bool:
+        return self.score > self.threshold
+
+
+class Detector:
+    """Scores recordings of one machine type. Raises InputError for files that are missing or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.best = load(path, Best)
+        weights = (path.parent / self.best.model).resolve()
+        if not weights.is_file():
+            raise InputError(f"{weights}: missing; it holds the weights of {path}")
+        if sha256_of(weights) != self.best.model_sha256:
+            raise InputError(f"{weights}: not the weights that {path} was written with; rebuild the report")
+        config = self.best.config
+        self._loss = config.loss
+        self._to_sgram = LogMel(find_system(config.model.name).mel)
+        self._classifier = build_classifier(
+            config.model.name, width=config.model.width, num_classes=len(self.best.classes)
+        )
+        try:
+            self._classifier.load_state_dict(load_file(weights))
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(f"{weights}: {str(error).splitlines()[0]}") from error
+        self._classifier.eval()
+        self._score = make_score(config.score.name)
+
+    @property
+    def machine_ids(self) -> list[str]:
+        """The machine ids of its type that it was trained on."""
+        return [machine_id for name, machine_id in self.best.classes if name == self.best.machine_type]
+
+    def score(self, path: Path, *, machine_id: str | None = None, resample: bool = False) -> Scored:
+        """The score of a recording; the machine id is read from its name (`id_02`) unless it is given."""
+        machine_id = machine_id or self._machine_id(path)
+        recording = read_recording(path, resample=resample)
+        class_index = self.best.classes.index([self.best.machine_type, machine_id])
+        return Scored(
+            path=path,
+            machine_id=machine_id,
+            score=self._score_pcm(recording.pcm, class_index),
+            threshold=self.best.threshold.value,
+        )
+
+    def _machine_id(self, path: Path) -> str:
+        found = _MACHINE_ID.search(path.stem)
+        known = ", ".join(self.machine_ids)
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the path")
+        if found is None:
+            raise InputError(f"{path}: no machine id (id_XX) in its name; give --machine-id, one of {known}")
+        if found.group() not in self.machine_ids:
+            raise InputError(f"{path}: {found.group()} is no {self.best.machine_type} it was trained on ({known})")
+        return found.group()
+
+    def _score_pcm(self, pcm_L: npt.NDArray[np.int16], class_index: int) -> float:
+        wave_L = torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))
+        class_B = torch.tensor([class_index])
+        with torch.inference_mode():
+            # float16 as in training, where log-mels are kept so
+            sgram_FT = self._to_sgram(wave_L).half().float()
+            embedding_BE, cosine_BC = self._classifier(wave_L[None], sgram_FT[None])
+            logits_BC = margin_logits(cosine_BC, class_B, margin=self._loss.margin, scale=self._loss.scale)
+        score_B = self._score.score(embedding_BE.numpy(), logits_BC.numpy(), class_B.numpy())
+        return float(score_B[0])
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
