@@ -153,27 +153,28 @@ class Training:
         return loss_B.mean().detach()
 
     def read(self, index_N: Index) -> "Reading":
-        """Embeddings, margin logits and classes of clips, by the network as it is now."""
+        """Embeddings, cosines and classes of clips, by the network as it is now."""
         self.classifier.eval()
         batch_size = SCORING_BATCH[self.device.type]
-        embeddings, logits, classes = [], [], []
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode():
             for start in range(0, len(index_N), batch_size):
                 batch = self.clips.gather(index_N[start : start + batch_size])
                 embedding_BE, cosine_BC = self.classifier(batch.wave_BL, batch.sgram_BFT)
-                logits_BC = margin_logits(cosine_BC, batch.class_B, margin=self.loss.margin, scale=self.loss.scale)
-                embeddings.append(embedding_BE.float())
-                logits.append(logits_BC.float())
-                classes.append(batch.class_B)
-        return Reading(*(torch.cat(parts).cpu().numpy() for parts in (embeddings, logits, classes)))
+                parts.append((embedding_BE.float(), cosine_BC, batch.class_B))
+        return Reading(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
 
 class Reading(NamedTuple):
-    """What the network says of N clips; numpy."""
+    """What the network says of N clips; on the CPU."""
 
-    embedding_NE: npt.NDArray[np.float32]  # noqa: N815
-    logits_NC: npt.NDArray[np.float32]  # noqa: N815 - margin on the own class
-    class_N: npt.NDArray[np.int64]  # noqa: N815
+    embedding_NE: Tensor  # noqa: N815
+    cosine_NC: Tensor  # noqa: N815
+    class_N: Tensor  # noqa: N815
+
+    def logits(self, loss: LossPoint) -> Tensor:
+        """logits_NC with the margin on the own class."""
+        return margin_logits(self.cosine_NC, self.class_N, margin=loss.margin, scale=loss.scale)
 
 
 def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResult]:
@@ -199,13 +200,12 @@ def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResul
 
 
 def _validate(training: Training) -> tuple[float | None, float | None]:
-    """Cross entropy with margin and accuracy on the held-out normal clips."""
+    """Cross entropy with margin, and accuracy without it, on the held-out normal clips."""
     if not len(training.valid_index) or training.rank:
         return None, None
     reading = training.read(training.valid_index)
-    logits_NC, class_N = torch.from_numpy(reading.logits_NC), torch.from_numpy(reading.class_N)
-    accuracy = (logits_NC.argmax(dim=1) == class_N).float().mean()
-    return F.cross_entropy(logits_NC, class_N).item(), accuracy.item()
+    accuracy = (reading.cosine_NC.argmax(dim=1) == reading.class_N).float().mean()
+    return F.cross_entropy(reading.logits(training.loss), reading.class_N).item(), accuracy.item()
 
 
 def score_clips(training: Training, index_N: Index) -> npt.NDArray[np.float64]:
@@ -214,7 +214,8 @@ def score_clips(training: Training, index_N: Index) -> npt.NDArray[np.float64]:
         return np.empty(0)
     score = make_score(training.config.score.name)
     reading = training.read(index_N)
-    scores = score.score(reading.embedding_NE, reading.logits_NC, reading.class_N)
+    logits_NC = reading.logits(training.loss)
+    scores = score.score(reading.embedding_NE.numpy(), logits_NC.numpy(), reading.class_N.numpy())
     if not np.isfinite(scores).all():
         broken = int((~np.isfinite(scores)).sum())
         raise DivergedError(f"{broken} scores are not finite in epoch {training.epoch}")
