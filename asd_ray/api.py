@@ -1,20 +1,25 @@
 """The three things that people do, as functions: prepare, search, train. The commands in launch/ call them."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
-from asd_ray.config import RunConfig, signature
-from asd_ray.data.manifest import MANIFEST, Manifest
+from asd_ray.command import InputError
+from asd_ray.config import RunConfig, params_of, signature
+from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import write_corpus
 from asd_ray.report.render import rebuild
-from asd_ray.report.summary import Summary
+from asd_ray.report.summary import Summary, judge
+from asd_ray.report.winners import WEIGHTS, write_best, write_weights
 from asd_ray.search import runfolder
+from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
 from asd_ray.search.space import load_space
 from asd_ray.search.tuner import Tell, run_search
+from asd_ray.training.trial import Report
 
-__all__ = ["find_shards", "name_run", "prepare", "search", "synthetic_dataset"]
+__all__ = ["find_shards", "name_run", "prepare", "search", "synthetic_dataset", "train"]
 
 SYNTHETIC = Path("datasets") / "synthetic"
 SHARDS = Path("shards")
@@ -48,11 +53,56 @@ def search(shards: Path, folder: Path, config: RunConfig, *, space_name: str, te
     Raises InputError for what a user can mend, KeyboardInterrupt when interrupted.
     """
     space, text = load_space(space_name)
-    run, clips = runfolder.plan_run(shards, config, space=space, space_text=text)
+    plan = runfolder.plan_clips(shards, config.score.protocol)
+    run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     space.check_against(config, tuple(run.machine_types), where=space_name)
     with run_lock(folder):
-        runfolder.open_run(folder, run, clips=clips)
+        runfolder.open_run(folder, run, clips=plan.clips)
         for name, reason in run.not_searchable.items():
             tell(f"{name} is trained on but not searched: {reason}")
-        run_search(folder, run, visible_labels=runfolder.choosing_clips(clips), tell=tell)
+        run_search(folder, run, visible_labels=plan.visible_labels, tell=tell)
         return rebuild(folder)
+
+
+def train(
+    shards: Path,
+    folder: Path,
+    config: RunConfig,
+    *,
+    machine_types: tuple[str, ...] = (),
+    on_epoch: Callable[[Report], None],
+) -> list[Path]:
+    """Train one config in full; the detectors it gives, one YAML per machine type (default: all of them).
+
+    Goes on from the state in `folder` if there is one. Raises InputError, or TrainingFailedError.
+    """
+    plan = runfolder.plan_clips(shards, config.score.protocol)
+    wanted = machine_types or plan.machine_types
+    for name in wanted:
+        if name not in plan.machine_types:
+            reason = plan.not_searchable.get(name, "not in the corpus")
+            raise InputError(f"{shards}: {name} cannot be judged: {reason}")
+    # As in the search: jointly on all machine types, unless each is to be trained alone.
+    trained = plan.machine_types if config.search.scope == "joint" else wanted
+    with run_lock(folder):
+        train_full(folder, shards, config, plan=plan, machine_types=trained, on_epoch=on_epoch)
+        model = folder / WEIGHTS
+        write_weights(folder / "state.pt", model)
+        scores = read_shard(folder / "scores.parquet")
+        paths = []
+        for name in wanted:
+            judged = judge(
+                "full", name, params=params_of(config), clips=plan.clips, scores=scores, config=config.score
+            )
+            path = folder / f"{name}.yaml"
+            write_best(
+                path,
+                judged,
+                machine_type=name,
+                config=config,
+                protocol=plan.protocol,
+                corpus=plan.corpus(shards),
+                model=model,
+            )
+            paths.append(path)
+    return paths

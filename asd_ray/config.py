@@ -165,7 +165,7 @@ def replace_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:
             raise InputError(f"--set {text}: expected key=value, e.g. train.epochs=20")
         try:
             value = yaml.safe_load(value_text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # a date that is none is a ValueError
             raise InputError(f"--set {text}: {value_text!r} is not a value") from None
         if isinstance(value, str):
             value = _number(value)

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +28,8 @@ def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
             path.replace(keep)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is no folder, removing fails like writing
+            beside.unlink(missing_ok=True)
         reason = error.strerror or str(error).splitlines()[0]
         raise InputError(f"{path}: cannot be written ({reason}); free some space there") from error
     except BaseException:

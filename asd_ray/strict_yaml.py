@@ -43,7 +43,9 @@ class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node)
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem="a key is a plain word", problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key}: given twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -55,9 +57,16 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(rf"(?:{_FLOAT.pattern})$"), list("-+.0123456789")
-)
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes text that the loader would read as a number."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(rf"(?:{_FLOAT.pattern})$"), list("-+.0123456789")
+    )
 
 
 def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
@@ -78,14 +87,17 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node = loader.get_single_node()
         document = loader.construct_document(node) if node is not None else {}
+        lines = _lines(node) if node is not None else {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; no config needs more than a few levels") from None
     finally:
         loader.dispose()
-    return document, (_lines(node) if node is not None else {})
+    return document, lines
 
 
 def _lines(node: yaml.Node, path: KeyPath = ()) -> dict[KeyPath, int]:
@@ -177,7 +189,7 @@ def _members(annotation: Any) -> list[Any]:
 
 def dump(document: Any) -> str:
     """YAML text that `read_yaml` reads back to the same values; keys keep their order."""
-    text: str = yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(_plain(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 

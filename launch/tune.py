@@ -140,21 +140,17 @@ def print_end(folder: Path, summary: "Summary") -> None:
 
     from asd_ray.report.render import percent
 
-    names = list(summary.run.space.params)
-    table = Table("machine type", "trial", *names, "choosing", "reporting", "published", box=box.SIMPLE)
+    table = Table("machine type", "best trial", "choosing", "reporting", "published config", box=box.SIMPLE)
     for machine in summary.machines:
         best, published = machine.best, machine.published
         if best is None:
-            table.add_row(machine.machine_type, "no complete trial")
+            table.add_row(machine.machine_type, "none is complete")
             continue
-        params = [f"{best.params[name]:.3g}" if name in best.params else "" for name in names]
         scores = [best.objective, best.reporting_objective, published.reporting_objective if published else None]
-        table.add_row(machine.machine_type, best.uid, *params, *map(percent, scores))
+        table.add_row(machine.machine_type, best.uid, *map(percent, scores))
     Console().print(table)
-    print(
-        "choosing, reporting: the objective in per cent on the clips that chose the config and on those that did not;"
-    )
-    print("published: the published config on the reporting clips")
+    print("in per cent, chance is 50; choosing: on the clips that chose the config; reporting: on the others,")
+    print("which the published config is judged by too")
     print(f"report: {folder / 'report' / 'report.md'}")
     first = next((machine.machine_type for machine in summary.machines if machine.best), None)
     if first is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
+from asd_ray.config import ScoreConfig
 from asd_ray.data.manifest import read_shard
 from asd_ray.scoring.anomaly import Threshold, fit_threshold
 from asd_ray.scoring.metrics import MachineMetrics, machine_metrics, objective_value
@@ -106,10 +107,28 @@ def _judge(
     folder: Path, run: Run, machine_type: str, *, clips: pa.Table, found: tuple[str, FrozenTrial]
 ) -> Judged:
     uid, trial = found
-    scores = read_shard(folder / TRIALS / uid / "scores.parquet")
+    return judge(
+        uid,
+        machine_type,
+        params=run.space.of(machine_type).active(trial.params),
+        clips=clips,
+        scores=read_shard(folder / TRIALS / uid / "scores.parquet"),
+        config=run.config.score,
+    )
+
+
+def judge(
+    uid: str,
+    machine_type: str,
+    *,
+    params: dict[str, float],
+    clips: pa.Table,
+    scores: pa.Table,
+    config: ScoreConfig,
+) -> Judged:
+    """Put the scores of a trial and the labels of the clips together, for one machine type."""
     score_of = dict(zip(scores.column("clip_id").to_pylist(), scores.column("score").to_pylist(), strict=True))
     rows = [row for row in clips.to_pylist() if row["machine_type"] == machine_type]
-    max_fpr = run.config.score.max_fpr
 
     def metrics(role: str) -> MachineMetrics:
         chosen = [row for row in rows if row[role]]
@@ -118,20 +137,21 @@ def _judge(
             [row["machine_id"] for row in chosen],
             is_anomaly=[row["is_anomaly"] for row in chosen],
             score=[score_of[row["clip_id"]] for row in chosen],
-            max_fpr=max_fpr,
+            max_fpr=config.max_fpr,
         )
 
-    assert trial.value is not None
     normal, fitted_to = normal_scores(scores, machine_type)
-    reporting = metrics("reports")
+    choosing, reporting = metrics("chooses"), metrics("reports")
+    objective = objective_value(choosing, config.objective)
+    assert objective is not None, "a machine type without it has no study"
     return Judged(
         uid=uid,
-        params=run.space.of(machine_type).active(trial.params),
-        objective=trial.value,
-        choosing=metrics("chooses"),
+        params=params,
+        objective=objective,
+        choosing=choosing,
         reporting=reporting,
-        reporting_objective=objective_value(reporting, run.config.score.objective),
-        threshold=fit_threshold(normal, quantile=run.config.score.threshold_quantile),
+        reporting_objective=objective_value(reporting, config.objective),
+        threshold=fit_threshold(normal, quantile=config.threshold_quantile),
         threshold_clips=fitted_to,
     )
 

@@ -1,15 +1,16 @@
 """best/<machine_type>.yaml and models/<machine_type>/: what a search hands over."""
 
+import os
 from pathlib import Path
 
 from safetensors.torch import save
 
 from asd_ray.command import InputError
-from asd_ray.config import with_params
+from asd_ray.config import RunConfig, with_params
 from asd_ray.files import write_whole, writing
 from asd_ray.report.summary import Judged, Summary
 from asd_ray.scoring.detector import Best, ThresholdEntry, sha256_of
-from asd_ray.search.runfolder import TRIALS
+from asd_ray.search.runfolder import TRIALS, Corpus
 from asd_ray.strict_yaml import dump
 from asd_ray.training import checkpoint
 from asd_ray.training.trial import flat
@@ -25,7 +26,15 @@ def write_winners(folder: Path, summary: Summary) -> list[Path]:
             path = folder / "best" / f"{machine.machine_type}.yaml"
             model = folder / "models" / machine.machine_type / WEIGHTS
             write_weights(folder / TRIALS / machine.best.uid / "state.pt", model)
-            write_best(path, summary, judged=machine.best, machine_type=machine.machine_type, model=model)
+            write_best(
+                path,
+                machine.best,
+                machine_type=machine.machine_type,
+                config=with_params(summary.run.config, machine.best.params),
+                protocol=summary.run.protocol,
+                corpus=summary.run.corpus,
+                model=model,
+            )
             paths.append(path)
     return paths
 
@@ -39,16 +48,23 @@ def write_weights(state_path: Path, model: Path) -> None:
         file.write(save({name: tensor.contiguous() for name, tensor in state["classifier"].items()}))
 
 
-def write_best(path: Path, summary: Summary, *, judged: Judged, machine_type: str, model: Path) -> None:
-    run = summary.run
-    config = with_params(run.config, judged.params)
+def write_best(
+    path: Path,
+    judged: Judged,
+    *,
+    machine_type: str,
+    config: RunConfig,
+    protocol: str,
+    corpus: Corpus,
+    model: Path,
+) -> None:
     threshold = judged.threshold
     best = Best(
         machine_type=machine_type,
         trial=judged.uid,
         seed=config.train.seed,
         epochs=config.train.epochs,
-        protocol=run.protocol,
+        protocol=protocol,
         objective=config.score.objective,
         choosing={"objective": judged.objective, **flat(judged.choosing)},
         reporting={"objective": judged.reporting_objective, **flat(judged.reporting)},
@@ -60,11 +76,11 @@ def write_best(path: Path, summary: Summary, *, judged: Judged, machine_type: st
             clips=threshold.num_clips,
             fitted_to=judged.threshold_clips,
         ),
-        model=str(Path("..") / model.relative_to(path.parent.parent)),
+        model=os.path.relpath(model, path.parent),
         model_sha256=sha256_of(model),
-        classes=run.corpus.classes,
-        data=run.corpus.path,
-        fingerprint=run.corpus.fingerprint,
+        classes=corpus.classes,
+        data=corpus.path,
+        fingerprint=corpus.fingerprint,
         config=config,
     )
     write_whole(path, dump(best.model_dump()))

@@ -7,9 +7,9 @@ trials/<uid>/     state, metrics and scores of a trial
 """
 
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,15 +62,34 @@ class Run(Strict):
         return None if self.space == other.space else "the search space has changed"
 
 
-def plan_run(shards: Path, config: RunConfig, *, space: SearchSpace, space_text: str) -> tuple[Run, pa.Table]:
-    """The run that a call asks for, and its scored clips with their roles. Raises InputError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Who chooses and who reports in a corpus: what every training and every search starts from."""
+
+    manifest: Manifest
+    protocol: str
+    machine_types: tuple[str, ...]
+    not_searchable: dict[str, str]
+    clips: pa.Table  # every clip to score: clip_id, split, machine_type, ..., is_anomaly, chooses, reports
+
+    @property
+    def visible_labels(self) -> list[str]:
+        """The clips whose labels may be seen before the choice is made."""
+        chosen: list[str] = self.clips.filter(self.clips.column("chooses")).column("clip_id").to_pylist()
+        return chosen
+
+    def corpus(self, shards: Path) -> Corpus:
+        classes = [list(names) for names in self.manifest.classes]
+        return Corpus(path=str(shards), fingerprint=self.manifest.fingerprint, classes=classes)
+
+
+def plan_clips(shards: Path, protocol_name: str) -> Plan:
+    """Roles of the clips of a shard folder. Raises InputError if no machine type can be judged."""
     manifest = Manifest.load(shards)
     clips = read_labels(shards, splits=("test", "eval"))
     columns = {name: clips.column(name).to_pylist() for name in clips.column_names}
-    labelled = {
-        split for split, label in zip(columns["split"], columns["is_anomaly"], strict=True) if label is not None
-    }
-    protocol = resolve_protocol(config.score.protocol, labelled)
+    pairs = zip(columns["split"], columns["is_anomaly"], strict=True)
+    protocol = resolve_protocol(protocol_name, {split for split, label in pairs if label is not None})
     roles = assign_roles(
         protocol,
         columns["clip_id"],
@@ -82,29 +101,35 @@ def plan_run(shards: Path, config: RunConfig, *, space: SearchSpace, space_text:
     present = machine_types(manifest.machines)
     missing = {name: "no labelled clips" for name in present if name not in set(columns["machine_type"])}
     not_searchable = {**missing, **roles.not_searchable}
-    searched = [name for name in present if name not in not_searchable]
+    searched = tuple(name for name in present if name not in not_searchable)
     if not searched:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in not_searchable.items())
         raise InputError(f"{shards}: no machine type can be searched ({reasons}); add labelled test clips")
-    run = Run(
-        asd_ray=asd_ray.__version__,
-        versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+    table = clips.select(["clip_id", "split", "machine_type", "machine_id", "is_anomaly"])
+    for name, mask in (("chooses", roles.choosing), ("reports", roles.reporting)):
+        table = table.append_column(name, pa.array(mask.tolist(), pa.bool_()))
+    return Plan(
+        manifest=manifest,
         protocol=protocol,
         machine_types=searched,
         not_searchable=not_searchable,
-        corpus=Corpus(
-            path=str(shards),
-            fingerprint=manifest.fingerprint,
-            classes=[list(names) for names in manifest.classes],
-        ),
+        clips=table,
+    )
+
+
+def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace, space_text: str) -> Run:
+    """The run that a call asks for."""
+    return Run(
+        asd_ray=asd_ray.__version__,
+        versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        protocol=plan.protocol,
+        machine_types=list(plan.machine_types),
+        not_searchable=plan.not_searchable,
+        corpus=plan.corpus(shards),
         config=config,
         space=space,
         space_text=space_text,
     )
-    chooses = pa.array(roles.choosing.tolist(), pa.bool_())
-    reports = pa.array(roles.reporting.tolist(), pa.bool_())
-    table = clips.select(["clip_id", "split", "machine_type", "machine_id", "class_index", "is_anomaly"])
-    return run, table.append_column("chooses", chooses).append_column("reports", reports)
 
 
 def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
@@ -126,9 +151,3 @@ def read_run(folder: Path) -> tuple[Run, pa.Table]:
     if not (folder / RUN).exists():
         raise InputError(f"{folder}: no {RUN} there; give the folder of a search")
     return load(folder / RUN, Run), read_shard(folder / CLIPS)
-
-
-def choosing_clips(clips: pa.Table) -> list[str]:
-    """The ids of the clips whose labels the search may see."""
-    chosen: Any = clips.filter(clips.column("chooses")).column("clip_id").to_pylist()
-    return list(chosen)

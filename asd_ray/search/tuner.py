@@ -20,7 +20,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from asd_ray.clip import SPLITS
 from asd_ray.command import InputError
+from asd_ray.config import RunConfig
 from asd_ray.data.bank import stream_shards
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.manifest import Manifest
@@ -72,17 +74,12 @@ def run_search(folder: Path, run: Run, *, visible_labels: list[str], tell: Tell)
     config = run.config
     shards = Path(run.corpus.path)
     clips = sum(shard.rows for shard in Manifest.load(shards).shards)
-    with _scratch(folder) as scratch, local_ray(object_store_bytes=_store_size(clips)):
+    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=store_size(clips)):
         share = share_out(config.lanes, trials=missing, clips=clips)
         tell(f"reading {clips} clips into shared memory ({clips * BYTES_PER_CLIP / 1e9:.1f} GB)")
-        dataset = stream_shards(
-            shards,
-            to_sgram=partial(LogMel, find_system(config.model.name).mel),
-            splits=("train", "valid", "test", "eval"),
-            visible_labels=visible_labels,
-        )
+        dataset = read_clips(shards, config, visible_labels=visible_labels)
         tell(f"starting {share}")
-        with _lanes(share, dataset, run, scratch) as lanes:
+        with warm_lanes(share, dataset, num_classes=len(run.corpus.classes), scratch=scratch) as lanes:
             _tune(
                 folder,
                 run,
@@ -97,7 +94,7 @@ def run_search(folder: Path, run: Run, *, visible_labels: list[str], tell: Tell)
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def scratch_folder(folder: Path) -> Iterator[Path]:
     path = (folder / SCRATCH).resolve()
     shutil.rmtree(path, ignore_errors=True)  # of a killed driver
     path.mkdir(parents=True)
@@ -107,18 +104,28 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _store_size(clips: int) -> int:
+def read_clips(shards: Path, config: RunConfig, *, visible_labels: list[str]) -> ray.data.Dataset:
+    """All clips of a shard folder with the log-mel that the network wants."""
+    return stream_shards(
+        shards,
+        to_sgram=partial(LogMel, find_system(config.model.name).mel),
+        splits=SPLITS,
+        visible_labels=visible_labels,
+    )
+
+
+def store_size(clips: int) -> int:
     """Room for every clip once, and as much again for what Ray Data has in hand."""
     return max(256 * 2**20, 2 * clips * BYTES_PER_CLIP)
 
 
 @contextmanager
-def _lanes(share: Share, clips: ray.data.Dataset, run: Run, scratch: Path) -> Iterator[list[Lane]]:
+def warm_lanes(share: Share, clips: ray.data.Dataset, *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
     """Warm lanes for the length of a block; they quit one beside the other."""
     if share.inline:
         yield []
         return
-    settings = LaneSettings(config=share.lane, num_classes=len(run.corpus.classes), storage=scratch)
+    settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
     lanes = [Lane(f"lane-{number}", clips, settings) for number in range(share.count)]
     yield lanes
     # Not on an exception: Ray is shut down then, which ends all processes without waiting for an epoch.

@@ -1,0 +1,32 @@
+#!/usr/bin/env python
+"""Rebuild the report of a search from what is on disk: no cluster, no training.
+
+    python launch/report.py runs/first
+
+Writes report/ (report.md, summary.json, trials.csv), best/ and models/ anew.
+"""
+
+import argparse
+from pathlib import Path
+
+from asd_ray.command import DONE, Parser, run_command
+
+
+def parse() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("run", metavar="RUN", type=Path, help="run folder")
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> int:
+    from asd_ray.report.render import rebuild_alone
+
+    summary = rebuild_alone(arguments.run)
+    counts = ", ".join(f"{count} {state}" for state, count in summary.counts().items())
+    print(f"{len(summary.trials)} trials ({counts or 'none yet'})")
+    print(f"report: {arguments.run / 'report' / 'report.md'}")
+    return DONE
+
+
+if __name__ == "__main__":
+    run_command(command, parse())

@@ -1,0 +1,76 @@
+#!/usr/bin/env python
+"""Score new recordings with a found detector: higher is more anomalous.
+
+    python launch/score.py runs/first/best/fan.yaml new/*.wav
+    python launch/score.py runs/first/best/fan.yaml new/*.wav --csv > scores.csv
+
+The machine id is read from each file's name (id_02), or given by --machine-id. A recording whose score exceeds the
+detector's threshold counts as an anomaly; a tenth of normal recordings does so by chance. Files that cannot be
+scored are named on standard error, the others are scored all the same, and the exit status is 2.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd_ray.command import BAD_INPUT, DONE, InputError, Parser, run_command
+
+if TYPE_CHECKING:
+    from asd_ray.scoring.detector import Scored
+
+
+def parse() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("config", metavar="CONFIG", type=Path, help="best/<machine_type>.yaml of a search")
+    parser.add_argument("recordings", metavar="RECORDING", type=Path, nargs="+")
+    parser.add_argument("--machine-id", help="of all recordings, e.g. id_02")
+    parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> int:
+    from asd_ray.scoring.detector import Detector
+
+    detector = Detector(arguments.config)
+    if arguments.machine_id and arguments.machine_id not in detector.machine_ids:
+        known = ", ".join(detector.machine_ids)
+        raise InputError(f"--machine-id {arguments.machine_id}: the detector knows {known}")
+    scored, refused = [], 0
+    for path in arguments.recordings:
+        try:
+            scored.append(detector.score(path, machine_id=arguments.machine_id, resample=arguments.resample))
+        except InputError as error:
+            if arguments.debug:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            refused += 1
+    if scored:
+        (print_csv if arguments.csv else print_table)(scored)
+    return BAD_INPUT if refused else DONE
+
+
+def print_csv(scored: "list[Scored]") -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["recording", "machine_id", "score", "threshold", "decision"])
+    for one in scored:
+        writer.writerow([one.path, one.machine_id, f"{one.score:.6g}", f"{one.threshold:.6g}", decision(one)])
+
+
+def print_table(scored: "list[Scored]") -> None:
+    width = max(len(str(one.path)) for one in scored)
+    print(f"{'recording':{width}}  {'id':8} {'score':>9} {'threshold':>9}  decision")
+    for one in scored:
+        line = f"{one.path!s:{width}}  {one.machine_id:8} {one.score:9.3f} {one.threshold:9.3f}  {decision(one)}"
+        print(line)
+
+
+def decision(one: "Scored") -> str:
+    return "anomaly" if one.is_anomaly else "normal"
+
+
+if __name__ == "__main__":
+    run_command(command, parse())

@@ -1,0 +1,102 @@
+#!/usr/bin/env python
+"""Train one config in full, on one or many workers.
+
+    python launch/train.py runs/first/best/fan.yaml                       # as long as in the search
+    python launch/train.py runs/first/best/fan.yaml --epochs 300 --workers 2
+
+CONFIG is a best/<machine_type>.yaml of a search, or any YAML file of settings (then give --data). The result is a
+detector that launch/score.py loads. A training that was stopped goes on by the same call.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asd_ray.command import DONE, FAILED, INTERRUPTED, InputError, Parser, run_command
+
+if TYPE_CHECKING:
+    from asd_ray.config import RunConfig
+
+
+def parse() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("config", metavar="CONFIG", type=Path)
+    parser.add_argument(
+        "--data", type=Path, help="shards, or a folder of recordings (default: those of the search)"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the training (default: full/ beside best/)")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--workers", type=int, default=1, help="data-parallel workers (default 1)")
+    return parser.parse_args()
+
+
+def command(arguments: argparse.Namespace) -> int:
+    config, found = read_config(arguments)
+    from asd_ray import api  # after the config is known to be good: this imports torch and ray
+    from asd_ray.search.full import TrainingFailedError
+
+    data = arguments.data or (Path(found["data"]) if found else None)
+    if data is None:
+        raise InputError(f"{arguments.config}: names no data; give --data")
+    if not data.exists():
+        raise InputError(f"{data}: the data of {arguments.config} is not there; give --data")
+    folder = default_folder(arguments, found)
+    types = (found["machine_type"],) if found else ()
+    print(f"training {arguments.config} for {config.train.epochs} epochs in {folder}", flush=True)
+    try:
+        paths = api.train(api.find_shards(data), folder, config, machine_types=types, on_epoch=print_epoch)
+    except TrainingFailedError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted; the same call goes on", file=sys.stderr)
+        return INTERRUPTED
+    for path in paths:
+        print_detector(path)
+    return DONE
+
+
+def read_config(arguments: argparse.Namespace) -> "tuple[RunConfig, dict[str, Any] | None]":
+    """The config, and the rest of a best/<machine_type>.yaml where it is one."""
+    from asd_ray.config import load_config
+    from asd_ray.strict_yaml import read_yaml
+
+    settings = [f"lanes.workers={arguments.workers}", "lanes.count=1", "lanes.inline=false"]
+    for name, key in (("epochs", "train.epochs"), ("seed", "train.seed")):
+        if getattr(arguments, name) is not None:
+            settings.append(f"{key}={getattr(arguments, name)}")
+    config = load_config(arguments.config, [*settings, *arguments.set])
+    document, _ = read_yaml(arguments.config)
+    return config, document if "machine_type" in document else None
+
+
+def default_folder(arguments: argparse.Namespace, found: "dict[str, Any] | None") -> Path:
+    out: Path | None = arguments.out
+    if out is not None:
+        return out
+    name = arguments.config.stem
+    return arguments.config.parent.parent / "full" / name if found else Path("runs") / name
+
+
+def print_epoch(report: "dict[str, Any]") -> None:
+    valid = "" if report["valid_loss"] is None else f", validation {report['valid_loss']:.3f}"
+    print(
+        f"epoch {report['epoch']}: loss {report['train_loss']:.3f}{valid} ({report['seconds']:.1f} s)", flush=True
+    )
+
+
+def print_detector(path: Path) -> None:
+    from asd_ray.report.render import percent
+    from asd_ray.scoring.detector import Best
+    from asd_ray.strict_yaml import load
+
+    best = load(path, Best)
+    choosing, reporting = percent(best.choosing["objective"]), percent(best.reporting["objective"])
+    print(f"{best.machine_type}: choosing {choosing}, reporting {reporting} (per cent): {path}")
+
+
+if __name__ == "__main__":
+    run_command(command, parse())

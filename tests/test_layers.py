@@ -1,0 +1,114 @@
+"""Imports point one way, ray and torchaudio stay where they belong, and files stay short."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = (  # a module imports from its own layer and from those above it
+    ("command", "strict_yaml", "files", "clip"),
+    ("config",),
+    ("data",),
+    ("losses",),
+    ("models",),
+    ("scoring",),
+    ("training",),
+    ("search",),
+    ("report",),
+    ("api",),
+)
+LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+ALLOWED = {
+    "ray": {
+        "runtime.py",
+        "data/bank.py",
+        "data/prepare.py",
+        "training/lane.py",
+        "training/link.py",
+        "search/trainables.py",
+        "search/resources.py",
+        "search/tuner.py",
+    },
+    "torchaudio": {"models/sgram.py"},
+}
+LONGEST = 320
+
+
+def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
+    """Every module that a file imports, at any depth, with its dots; `package` is where the file lies."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def offences(package: Path) -> list[str]:
+    """One line for every import that is not allowed in the package at this folder."""
+    found: set[str] = set()
+    for path in package.rglob("*.py"):
+        name = path.relative_to(package).as_posix()
+        own = path.relative_to(package).with_suffix("").parts[0]
+        parents = (package.name, *path.relative_to(package).parent.parts)
+        if own not in (*LAYER_OF, "__init__", "runtime"):
+            found.add(f"{name} is in no layer")
+        for module in imported(ast.parse(path.read_text(encoding="utf-8")), parents):
+            top, *rest = module.split(".")
+            if name not in ALLOWED.get(top, {name}):
+                found.add(f"{name} imports {top}")
+            if top != package.name or not rest:
+                continue
+            if rest[0] == "runtime" and name not in ALLOWED["ray"]:
+                found.add(f"{name} imports runtime")
+            if LAYER_OF.get(rest[0], -1) > LAYER_OF.get(own, -1):
+                found.add(f"{name} imports {rest[0]}")
+    return sorted(found)
+
+
+def test_imports_point_up_the_list_of_layers_and_ray_stays_where_it_is_allowed() -> None:
+    assert offences(ROOT / "asd_ray") == []
+
+
+def test_every_file_that_may_import_ray_exists_and_does() -> None:
+    for top, names in ALLOWED.items():
+        for name in names:
+            tree = ast.parse((ROOT / "asd_ray" / name).read_text())
+            assert any(module.split(".")[0] == top for module in imported(tree, ())), f"{name} has no {top}"
+
+
+def test_planted_offenders_are_found_and_named(tmp_path: Path) -> None:
+    package = tmp_path / "asd_ray"
+    planted = {
+        "__init__.py": "__version__ = '0'\n",
+        "clip.py": "import asd_ray.config\n",
+        "config.py": "from asd_ray.command import InputError\nfrom asd_ray import __version__\n",
+        "command.py": "",
+        "models/__init__.py": "",
+        "models/tgram.py": "def f():\n    import ray.data\n    return ray\n",
+        "models/sgram.py": "import torchaudio\nfrom asd_ray.losses.margin import MarginHead\n",
+        "losses/margin.py": "if True:\n    from ..models import tgram\n",
+        "data/audio.py": "import torchaudio.functional\nfrom asd_ray import search\n",
+        "data/bank.py": "import ray\nfrom asd_ray.runtime import local_ray\n",
+        "search/space.py": "from asd_ray.runtime import local_ray\n",
+        "helpers.py": "import raymond\n",
+    }
+    for name, text in planted.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    assert offences(package) == [
+        "clip.py imports config",
+        "data/audio.py imports search",
+        "data/audio.py imports torchaudio",
+        "helpers.py is in no layer",
+        "losses/margin.py imports models",
+        "models/tgram.py imports ray",
+        "search/space.py imports runtime",
+    ]
+
+
+def test_no_source_file_is_too_long_to_be_read_in_one_sitting() -> None:
+    files = [*(ROOT / "asd_ray").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
