@@ -6,7 +6,7 @@ sound detection", and its code (AdamW 1e-4, cosine to 1e-5, batch 64, margin 0.7
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -95,6 +95,7 @@ TUNABLE: dict[str, KeyPath] = {
     "weight_decay": ("train", "weight_decay"),
     "batch_size": ("train", "batch_size"),
 }
+WHOLE_NUMBERS = frozenset({"batch_size"})  # samplers speak of floats only
 
 
 def science(config: RunConfig) -> dict[str, Any]:
@@ -128,9 +129,13 @@ def replace(config: RunConfig, values: dict[KeyPath, Any], *, where: str) -> Run
     return check(plain, RunConfig, where=lambda _: where)
 
 
-def with_params(config: RunConfig, params: dict[str, Any]) -> RunConfig:
-    """The config of one trial: the searched values in their places."""
-    return replace(config, {TUNABLE[name]: value for name, value in params.items()}, where="search space")
+def with_params(config: RunConfig, params: Mapping[str, float], *, where: str = "search space") -> RunConfig:
+    """The config of one trial: the searched values in their places, checked; `where` begins the error line."""
+    values = {
+        TUNABLE[name]: int(value) if name in WHOLE_NUMBERS and float(value).is_integer() else value
+        for name, value in params.items()
+    }
+    return replace(config, values, where=where)
 
 
 def params_of(config: RunConfig) -> dict[str, float]:

@@ -5,7 +5,9 @@ Import this module before ray: some of Ray's switches are read when it is import
 
 import logging
 import os
+import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 # What a person cannot act on is not printed; what went wrong comes back as an exception.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # training is what the machine is for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -43,24 +46,50 @@ def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None)
         yield
         return
     warnings.filterwarnings("ignore", module=r"ray\..*")
-    ray.init(
-        address="local",  # never a cluster that somebody else started
-        num_cpus=cpus,
-        object_store_memory=object_store_bytes,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    _protect_token()
+    with _session_folder() as session:
+        ray.init(
+            address="local",  # never a cluster that somebody else started
+            num_cpus=cpus,
+            object_store_memory=object_store_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(session),
+        )
+        try:
+            _protect_token()
+            _quieten()
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _session_folder() -> Iterator[Path]:
+    """Where Ray keeps sockets and logs: short, for sockets have short paths, and gone afterwards.
+
+    Those of killed processes are removed here too.
+    """
+    base = Path(tempfile.gettempdir())
+    for stale in base.glob("asd_ray-*-*"):
+        owner = stale.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").exists():
+            shutil.rmtree(stale, ignore_errors=True)
+    session = Path(tempfile.mkdtemp(prefix=f"asd_ray-{os.getpid()}-", dir=base))
+    try:
+        yield session
+    finally:
+        shutil.rmtree(session, ignore_errors=True)
+
+
+def _quieten() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    for name in ("ray.data", "ray.train", "ray.tune"):
+    for name in ("ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # It prints tracebacks of what is retried; a trial that fails for good is reported with its reason.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _protect_token() -> None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from asd_ray.command import InputError
 
 MAX_BYTES = 1 << 20  # no honest config is larger
+MAX_DEPTH = 32  # nor deeper
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 KeyPath = tuple[str | int, ...]
@@ -81,23 +82,31 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
         raise InputError(f"{path}: {len(text)} bytes; a config is at most {MAX_BYTES}")
     loader = _Loader(text)
     try:
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                problem = "aliases are not read; write the value out"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        _refuse_aliases_and_depth(text)
         node = loader.get_single_node()
         document = loader.construct_document(node) if node is not None else {}
-        lines = _lines(node) if node is not None else {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply; no config needs more than a few levels") from None
     finally:
         loader.dispose()
-    return document, lines
+    return document, (_lines(node) if node is not None else {})
+
+
+def _refuse_aliases_and_depth(text: str) -> None:
+    """Both before a tree is built: a short file of aliases can mean a huge one, a deep one exhausts the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        problem = ""
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            problem = "aliases are not read; write the value out"
+        elif depth > MAX_DEPTH:
+            problem = f"nested more than {MAX_DEPTH} deep"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _lines(node: yaml.Node, path: KeyPath = ()) -> dict[KeyPath, int]:

@@ -77,4 +77,6 @@ def _rows(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     _, offsets, data = chunk.buffers()
     wide = np.int64 if pa.types.is_large_binary(chunk.type) else np.int32
     ends = np.frombuffer(offsets, wide)[chunk.offset : chunk.offset + len(chunk) + 1]
-    return np.frombuffer(data, np.uint8)[int(ends[0]) : int(ends[-1])].view(dtype)
+    rows = np.frombuffer(data, np.uint8)[int(ends[0]) : int(ends[-1])].view(dtype)
+    rows.flags.writeable = False  # Arrow's own memory may be writable; other lanes read it too
+    return rows

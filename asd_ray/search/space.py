@@ -8,7 +8,7 @@
     machine_types:
       valve: {margin: {low: 0.3, high: 1.2}}
     start:
-      - {margin: 0.7, scale: 30.0}
+      - {margin: 0.7, noise_prob: 1.0}
 
 `machine_types` replaces ranges for one machine type's study. `start` lists points to try early, after the
 configuration that the search starts from.
@@ -24,8 +24,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from asd_ray.command import InputError
-from asd_ray.config import TUNABLE, RunConfig, replace
-from asd_ray.strict_yaml import Strict, WrongValueError, load, suggestion
+from asd_ray.config import TUNABLE, WHOLE_NUMBERS, RunConfig, with_params
+from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load, suggestion
 
 Params = dict[str, float]
 SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
@@ -63,7 +63,10 @@ class Range(Strict):
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
     def contains(self, value: float) -> bool:
-        return self.low <= value <= self.high
+        if not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return abs(steps - round(steps)) < 1e-8  # as Optuna has it
 
     def limits(self) -> list[float]:
         return [self.low, self.high]
@@ -104,7 +107,7 @@ class SearchSpace(Strict):
     """A file of `search_spaces/`."""
 
     question: str = Field(description="what this search asks, in one line")
-    params: Annotated[dict[str, Spec], Field(min_length=1)]
+    params: dict[str, Spec] = Field(min_length=1, json_schema_extra={"propertyNames": {"enum": list(TUNABLE)}})
     machine_types: dict[str, dict[str, Spec]] = {}
     start: list[dict[str, float]] = []
 
@@ -117,20 +120,39 @@ class SearchSpace(Strict):
             for name in set(specs) - set(self.params):
                 near = suggestion(name, self.params)
                 raise WrongValueError(("machine_types", machine_type, name), f"not among params{near}")
-        for name, spec in self.params.items():
-            self._check_conditions(name, spec)
+        groups = {("params",): self.params} | {
+            ("machine_types", machine_type): specs for machine_type, specs in self.machine_types.items()
+        }
+        for path, specs in groups.items():
+            for name, spec in specs.items():
+                self._check_spec((*path, name), spec)
         for index, point in enumerate(self.start):
-            for name in set(point) - set(self.params):
-                near = suggestion(name, self.params)
-                raise WrongValueError(("start", index, name), f"not among params{near}")
+            self._check_start(index, point)
         return self
 
-    def _check_conditions(self, name: str, spec: Range | Choices | float) -> None:
+    def _check_spec(self, path: KeyPath, spec: Range | Choices | float) -> None:
         """A condition may look only at parameters written above it, so that sampling goes top to bottom."""
+        name = str(path[-1])
         earlier = list(self.params)[: list(self.params).index(name)]
         for other in () if isinstance(spec, float) else spec.when:
             if other not in earlier:
-                raise WrongValueError(("params", name, "when", other), f"write {other} above {name}")
+                raise WrongValueError((*path, "when", other), f"write {other} above {name}")
+        if name in WHOLE_NUMBERS and isinstance(spec, Range):
+            steps = (spec.low, spec.step or 0.5)
+            if not all(value.is_integer() for value in steps):
+                raise WrongValueError(path, "needs whole numbers; give choices, or a whole low and step")
+
+    def _check_start(self, index: int, point: Params) -> None:
+        """A point that no study would take is a mistake; it would be left out without a word."""
+        for name in point:
+            if name not in self.params:
+                near = suggestion(name, self.params)
+                raise WrongValueError(("start", index, name), f"not among params{near}")
+        spaces = [self.of(machine_type) for machine_type in ("", *self.machine_types)]
+        if not any(space.contains(point) for space in spaces):
+            lacking = [name for name in spaces[0].searched() if name not in point]
+            cause = f"lacks {', '.join(lacking)}" if lacking else "outside the ranges"
+            raise WrongValueError(("start", index), cause)
 
     def of(self, machine_type: str) -> "StudySpace":
         """The ranges of one machine type's study."""
@@ -144,7 +166,7 @@ class SearchSpace(Strict):
             space = self.of(machine_type)
             for name in space.searched():
                 for value in space.spec(name).limits():
-                    replace(base, {TUNABLE[name]: value}, where=f"{where}: {machine_type}: {name}")
+                    with_params(base, {name: value}, where=f"{where}: {machine_type}: {name}")
 
 
 class StudySpace:
@@ -186,9 +208,10 @@ class StudySpace:
 
     def contains(self, params: Mapping[str, float]) -> bool:
         """Whether the point could have been sampled here."""
+        params = {name: spec for name, spec in self.specs.items() if isinstance(spec, float)} | dict(params)
         for name, spec in self.specs.items():
             if isinstance(spec, float):
-                if params.get(name, spec) != spec:
+                if params[name] != spec:
                     return False
             elif _holds(spec, params) and (name not in params or not spec.contains(params[name])):
                 return False

@@ -121,13 +121,13 @@ class Mailbox:
         """What became of a command; None while it runs."""
         self._owner_seen = time.monotonic()
         await self._until(lambda: self._answer is not None or self._lost or bool(self._closed), timeout)
+        if number == self._number and self._answer is not None:
+            return Answer(self._life, self._answer)
+        if self._closed:  # before Lost, which would have the command sent again, and again
+            return Closed(self._closed)
         if number != self._number or self._lost:
             return Lost()
-        if self._answer is not None:
-            return Answer(self._life, self._answer)
-        if self._silent():
-            return Closed(f"no sign of life from its workers for {SILENT_S:.0f} s")
-        return Closed(self._closed) if self._closed else None
+        return Closed(f"no sign of life from its workers for {SILENT_S:.0f} s") if self._silent() else None
 
     # -- the driver's side
 

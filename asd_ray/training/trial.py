@@ -119,7 +119,7 @@ def flat(metrics: MachineMetrics) -> dict[str, Any]:
         "pooled_auc": metrics.pooled.auc,
         "pooled_pauc": metrics.pooled.pauc,
         "mauc": metrics.minimum,
-        "per_id": {name: [found.auc, found.pauc] for name, found in metrics.per_id.items()},
+        "per_id": {name: {"auc": found.auc, "pauc": found.pauc} for name, found in metrics.per_id.items()},
         "num_normal": metrics.num_normal,
         "num_anomaly": metrics.num_anomaly,
     }

@@ -1,0 +1,114 @@
+"""Commands run as a user runs them, and what they leave behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    *("--set", "model.width=0.0625"),
+    *("--set", "train.batch_size=16"),
+    *("--set", "train.learning_rate=0.002"),
+]
+
+
+@dataclass
+class Call:
+    """One running command; every process that it starts carries its mark in the environment."""
+
+    process: subprocess.Popen[str]
+    mark: str
+    lines: list[str] = field(default_factory=list)
+
+    def read_until(self, found: Callable[[str], bool], *, timeout: float = 240) -> str:
+        """Read on until a line is found. Fails if the command ends or takes longer."""
+        assert self.process.stdout is not None
+        end = time.monotonic() + timeout
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found(line):
+                return line
+            assert time.monotonic() < end, "".join(self.lines)
+        raise AssertionError(f"ended with {self.process.wait()}:\n{''.join(self.lines)}")
+
+    def finish(self, *, timeout: float = 300) -> int:
+        output, _ = self.process.communicate(timeout=timeout)
+        self.lines.append(output or "")
+        return self.process.returncode
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def survivors(self, *, patience: float = 10) -> list[str]:
+        """Commands of processes that it started and that still run after a while."""
+        end = time.monotonic() + patience
+        while (found := marked_processes(self.mark)) and time.monotonic() < end:
+            time.sleep(0.2)
+        return list(found.values())
+
+
+def marked_processes(mark: str) -> dict[int, str]:
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                mark.encode() in (folder / "environ").read_bytes()
+                and "\nState:\tZ" not in (folder / "status").read_text()
+            ):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def start(*arguments: object, cwd: Path = ROOT) -> Call:
+    mark = f"asd-test-{uuid.uuid4().hex}"
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "ASD_TEST_MARK": mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # Ctrl-C goes to the whole group, as on a terminal
+    )
+    return Call(process, mark)
+
+
+def run(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> Call:
+    call = start(*arguments, cwd=cwd)
+    try:
+        call.finish(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(call.process.pid, signal.SIGKILL)
+        raise
+    return call
+
+
+def studies_of(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
+    """Every study of a run folder's journal, by machine type."""
+    storage = JournalStorage(JournalFileBackend(str(folder / "studies.journal")))
+    return {
+        summary.study_name: optuna.load_study(study_name=summary.study_name, storage=storage).trials
+        for summary in optuna.get_all_study_summaries(storage)
+    }
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """Whatever a test starts has ended before the next one begins."""
+    yield
+    for pid in marked_processes("asd-test-"):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,162 @@
+"""Whole searches by launch/tune.py, with real Ray, real kills and real signals."""
+
+import csv
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.end_to_end.conftest import SMALL, run, start, studies_of
+
+TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def tune(shards: Path, folder: Path, *, trials: int, epochs: int = 2) -> list[object]:
+    return ["launch/tune.py", "--data", shards, "--run", folder, "--trials", trials, "--epochs", epochs, *SMALL]
+
+
+def names(folder: Path) -> dict[str, list[str]]:
+    """The trials that each study knows, by the names that they have everywhere."""
+    return {
+        name: [trial.user_attrs.get("copy_of", f"{name}-{trial.number}") for trial in trials]
+        for name, trials in studies_of(folder).items()
+    }
+
+
+def assert_nothing_is_lost_or_repeated(folder: Path, *, trials: int) -> None:
+    own = [uid for name, uids in names(folder).items() for uid in uids if uid.startswith(f"{name}-")]
+    everything = {uid for uids in names(folder).values() for uid in uids}
+    assert len(everything) == trials
+    assert sorted(set(own)) == sorted(everything)
+    for name, known in names(folder).items():
+        assert len(known) == len(set(known)), name
+    for found in studies_of(folder).values():
+        assert all(trial.state.is_finished() for trial in found)
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.endswith(".part") or path.name == ".ray"]
+
+
+def test_a_search_ends_with_a_best_config_and_a_model_for_every_machine_type(shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = run(*tune(shards, folder, trials=6))
+    assert first.process.returncode == 0, first.output
+    assert sorted(path.stem for path in (folder / "best").glob("*.yaml")) == sorted(TYPES)
+    for name in TYPES:
+        assert (folder / "models" / name / "model.safetensors").exists()
+    summary = json.loads((folder / "report" / "summary.json").read_text())
+    assert set(summary["machine_types"]) == set(TYPES)
+    # Valves may be given points that lie outside the ranges of the others; all other trials are known to all.
+    shared = set(names(folder)["fan"])
+    assert len(shared) >= 5
+    for known in names(folder).values():
+        assert known[0] == "fan-0"
+        assert len(known) >= 5
+    assert first.survivors() == []
+    assert temporary_files(folder) == []
+    assert "Traceback" not in first.output
+    assert "WARNING" not in first.output
+
+    began = time.monotonic()
+    again = run(*tune(shards, folder, trials=6))
+    assert again.process.returncode == 0, again.output
+    assert "starting" not in again.output
+    assert time.monotonic() - began < 60
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
+
+    before = {name: found[:6] for name, found in studies_of(folder).items()}
+    more = run(*tune(shards, folder, trials=8))
+    assert more.process.returncode == 0, more.output
+    assert "[2/2]" in more.output
+    assert_nothing_is_lost_or_repeated(folder, trials=8)
+    after = studies_of(folder)
+    for name, found in before.items():
+        assert [trial.value for trial in found] == [trial.value for trial in after[name][: len(found)]]
+
+
+def test_a_killed_search_goes_on_and_keeps_every_finished_trial(shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    call = start(*tune(shards, folder, trials=6, epochs=3))
+    call.read_until(lambda line: "[2/6]" in line)
+    call.process.send_signal(signal.SIGKILL)
+    call.finish()
+    assert call.survivors(patience=30) == []
+    finished = {
+        (name, trial.number): trial.value
+        for name, found in studies_of(folder).items()
+        for trial in found
+        if trial.state.is_finished()
+    }
+    assert len(finished) >= 12 - 2
+    again = run(*tune(shards, folder, trials=6, epochs=3))
+    assert again.process.returncode == 0, again.output
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
+    after = studies_of(folder)
+    for (name, number), value in finished.items():
+        assert after[name][number].value == value
+    assert again.survivors() == []
+    assert temporary_files(folder) == []
+
+
+def test_ctrl_c_ends_quickly_says_how_to_go_on_and_loses_nothing(shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    call = start(*tune(shards, folder, trials=6, epochs=3))
+    call.read_until(lambda line: "[1/6]" in line)
+    began = time.monotonic()
+    os.killpg(call.process.pid, signal.SIGINT)
+    assert call.finish(timeout=60) == 130, call.output
+    assert time.monotonic() - began < 15
+    assert "go on with: python launch/tune.py" in call.output
+    assert "Traceback" not in call.output
+    assert call.survivors() == []
+    assert temporary_files(folder) == []
+    states = {trial.state for found in studies_of(folder).values() for trial in found}
+    assert states >= {TrialState.RUNNING}
+    again = run(*tune(shards, folder, trials=6, epochs=3))
+    assert again.process.returncode == 0, again.output
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
+
+
+def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    call = run(*tune(shards, folder, trials=3, epochs=2), "--set", "train.learning_rate=1e30")
+    assert call.process.returncode == 1, call.output
+    for found in studies_of(folder).values():
+        assert {trial.state for trial in found} == {TrialState.FAIL}
+    reasons = [trial.user_attrs.get("reason", "") for found in studies_of(folder).values() for trial in found]
+    assert sum("nan" in reason or "not finite" in reason for reason in reasons) == 3
+    assert "no complete" in (folder / "report" / "report.md").read_text()
+    assert list((folder / "best").glob("*.yaml")) == []
+    assert call.survivors() == []
+    assert "Traceback" not in call.output
+
+
+def test_one_seed_and_one_lane_give_the_same_trials_twice(shards: Path, tmp_path: Path) -> None:
+    tables = []
+    for name in ("a", "b"):
+        call = run(*tune(shards, tmp_path / name, trials=4), "--lanes", 1)
+        assert call.process.returncode == 0, call.output
+        with (tmp_path / name / "report" / "trials.csv").open() as file:
+            tables.append([row[:-1] for row in csv.reader(file)])  # without the time
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 5
+
+
+def test_inline_and_own_scope_search_each_machine_type_alone(shards: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    call = run(*tune(shards, folder, trials=7), "--inline", "--scope", "own")
+    assert call.process.returncode == 0, call.output
+    known = names(folder)
+    assert {name: len(uids) for name, uids in known.items()} == {name: 1 + (name == "fan") for name in TYPES}
+    for name, found in studies_of(folder).items():
+        assert found[0].params["margin"] == 0.7, name
+    assert call.survivors() == []

@@ -1,0 +1,213 @@
+"""Every shipped search space is sound, membership agrees with sampling, mistakes are named with their line."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+
+from asd_ray.command import InputError
+from asd_ray.config import RunConfig, params_of
+from asd_ray.search.space import SPACES_DIR, SearchSpace, json_schema, load_space
+from asd_ray.strict_yaml import read_yaml
+
+DCASE = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")
+SHIPPED = sorted(path.stem for path in SPACES_DIR.glob("*.yaml"))
+
+
+def make(params: dict[str, object], **more: object) -> SearchSpace:
+    return SearchSpace.model_validate({"question": "?", "params": params, **more})
+
+
+MARGIN = {"low": 0.0, "high": 1.0}
+CONDITIONAL = {"margin": MARGIN, "noise_prob": {"low": 0.0, "high": 1.0, "when": {"margin": {"above": 0.0}}}}
+
+
+def test_there_are_shipped_spaces_and_the_readme_tells_of_each() -> None:
+    assert "noisy_arcmix" in SHIPPED
+    readme = (SPACES_DIR / "README.md").read_text()
+    assert all(f"`{name}.yaml`" in readme for name in SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_space_has_only_valid_values_for_every_machine_type(name: str) -> None:
+    space, text = load_space(name)
+    space.check_against(RunConfig(), DCASE, where=name)
+    assert text == (SPACES_DIR / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_start_points_of_a_shipped_space_are_inside_for_every_machine_type(name: str) -> None:
+    space, _ = load_space(name)
+    for machine_type in DCASE:
+        study = space.of(machine_type)
+        for point in [params_of(RunConfig()), *space.start]:
+            inert = set(study.searched()) - set(study.active(point))
+            assert study.contains(study.active(point)), (machine_type, point)
+            assert inert <= {"noise_prob", "mixup_alpha"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_sampled_lies_inside(name: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space, _ = load_space(name)
+    for seed, machine_type in enumerate(DCASE):
+        study, optimisation = (
+            space.of(machine_type),
+            optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)),
+        )
+        for _ in range(10):
+            trial = optimisation.ask()
+            point = study.suggest(trial)
+            assert study.contains(point)
+            assert study.active(point) == point
+            assert set(study.distributions(point)) == set(trial.params)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_space_validates_against_the_schema_and_points_to_it(name: str) -> None:
+    path = SPACES_DIR / f"{name}.yaml"
+    jsonschema.validate(read_yaml(path)[0], json.loads(json_schema()))
+    assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+
+
+def test_the_shipped_schema_is_the_generated_one() -> None:
+    assert (SPACES_DIR / "schema.json").read_text() == json_schema()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"params": {"margin": {"low": 0.1, "hihg": 1.0}}},
+        {"params": {"margin": {"low": "a", "high": 1.0}}},
+        {"params": {"margni": {"low": 0.1, "high": 1.0}}},
+        {"params": {"margin": {"low": 0.1, "high": 1.0, "choices": [1.0, 2.0]}}},
+        {"params": {}},
+        {"start": [{"margin": "x"}]},
+        {"machine_type": {}},
+    ],
+)
+def test_the_schema_refuses_a_spoiled_space(spoil: dict[str, object]) -> None:
+    document = {"question": "?", "params": {"margin": MARGIN}}
+    schema = json.loads(json_schema())
+    jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document | spoil, schema)
+
+
+def test_membership_is_closed_at_both_ends_and_knows_steps_and_choices() -> None:
+    study = make({"margin": {"low": 0.0, "high": 1.0, "step": 0.05}, "mix_prob": {"choices": [0.0, 1.0]}}).of(
+        "fan"
+    )
+    assert all(study.contains({"margin": value, "mix_prob": 1.0}) for value in (0.0, 0.35, 0.7, 1.0))
+    assert not any(study.contains({"margin": value, "mix_prob": 1.0}) for value in (-0.05, 0.72, 1.05))
+    assert not study.contains({"margin": 0.5, "mix_prob": 0.5})
+    assert not study.contains({"margin": 0.5})
+
+
+def test_what_is_inert_is_neither_sampled_nor_needed_nor_kept() -> None:
+    study = make(CONDITIONAL).of("fan")
+    assert study.conditional
+    assert study.suggest(FixedTrial({"margin": 0.0})) == {"margin": 0.0}
+    assert study.active({"margin": 0.0, "noise_prob": 0.5}) == {"margin": 0.0}
+    assert study.contains({"margin": 0.0})
+    assert not study.contains({"margin": 0.1})
+    assert study.active({"margin": 0.1, "noise_prob": 0.5}) == {"margin": 0.1, "noise_prob": 0.5}
+
+
+def test_a_held_value_counts_in_conditions_and_membership() -> None:
+    params = {"mix_prob": 0.0, "mixup_alpha": {"low": 0.1, "high": 2.0, "when": {"mix_prob": {"above": 0.0}}}}
+    space = make(params, machine_types={"pump": {"mix_prob": 1.0}})
+    fan, pump = space.of("fan"), space.of("pump")
+    assert fan.active({"mixup_alpha": 1.0}) == {"mix_prob": 0.0}
+    assert pump.active({"mixup_alpha": 1.0}) == {"mix_prob": 1.0, "mixup_alpha": 1.0}
+    assert fan.contains({})
+    assert not pump.contains({})
+    assert not fan.contains({"mix_prob": 1.0, "mixup_alpha": 1.0})
+
+
+def test_a_machine_type_may_have_ranges_of_its_own() -> None:
+    space = make({"margin": MARGIN}, machine_types={"valve": {"margin": {"low": 0.5, "high": 1.5}}})
+    assert space.of("valve").contains({"margin": 1.2})
+    assert not space.of("fan").contains({"margin": 1.2})
+
+
+HEAD = "question: Which?\nparams:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            HEAD + "  margni: {low: 0, high: 1}\n",
+            "3: params.margni: not a searchable number; did you mean 'margin'?",
+        ),
+        (
+            HEAD + "  margin:\n    low: 1\n    high: 0\n",
+            "3: params.margin: need low < high, got low 1.0 and high 0.0",
+        ),
+        (HEAD + "  margin: {low: 0, hihg: 1}\n", "3: params.margin.hihg: unknown key; did you mean 'high'?"),
+        (
+            HEAD + "  scale: {low: 0, high: 1, log: true}\n",
+            "3: params.scale: a log range begins above 0, got low 0.0",
+        ),
+        (HEAD + "  margin: {low: 0}\n", "3: params.margin.high: missing; give it a value"),
+        (
+            HEAD + "  noise_prob: {low: 0, high: 1, when: {margin: {above: 0}}}\n  margin: 0.5\n",
+            "3: params.noise_prob.when.margin: write margin above noise_prob",
+        ),
+        (
+            HEAD
+            + "  margin: 0.5\nmachine_types:\n  fan:\n    margin: {low: 0, high: 1, when: {scael: {above: 0}}}\n",
+            "6: machine_types.fan.margin.when.scael: write scael above margin",
+        ),
+        (
+            HEAD + "  margin: 0.5\nmachine_types:\n  fan:\n    scale: 3.0\n",
+            "6: machine_types.fan.scale: not among params; known: margin",
+        ),
+        (
+            HEAD + "  margin: {low: 0, high: 1}\nstart:\n  - {margin: 0.5}\n  - {scale: 3.0}\n",
+            "6: start.1.scale: not among params; known: margin",
+        ),
+        (HEAD + "  margin: {low: 0, high: 1}\nstart:\n  - {margin: 2}\n", "5: start.0: outside the ranges"),
+        (
+            HEAD + "  margin: {low: 0, high: 1}\n  scale: {low: 1, high: 9}\nstart: [{margin: 0.5}]\n",
+            "5: start.0: lacks scale",
+        ),
+        (
+            HEAD + "  batch_size: {low: 8, high: 64}\n",
+            "3: params.batch_size: needs whole numbers; give choices, or a whole low and step",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as raised:
+        load_space(str(path))
+    assert str(raised.value) == f"{path}:{message}"
+
+
+def test_a_range_that_the_config_refuses_is_refused_before_the_search() -> None:
+    with pytest.raises(InputError, match=r"wide: fan: margin: loss\.margin: .* got 2\.0"):
+        make({"margin": {"low": 0.1, "high": 2.0}}).check_against(RunConfig(), ("fan",), where="wide")
+
+
+def test_a_batch_size_is_searched_in_whole_numbers() -> None:
+    for spec in ({"choices": [32, 64]}, {"low": 8, "high": 64, "step": 8}):
+        make({"batch_size": spec}).check_against(RunConfig(), ("fan",), where="batches")
+
+
+def test_ranges_for_a_machine_type_that_the_corpus_lacks_are_a_typo() -> None:
+    space = make({"margin": MARGIN}, machine_types={"valv": {"margin": MARGIN}})
+    with pytest.raises(InputError, match=r"mine: machine_types\.valv: not in the corpus; did you mean 'valve'\?"):
+        space.check_against(RunConfig(), DCASE, where="mine")
+
+
+def test_an_unknown_name_gets_the_nearest_shipped_one() -> None:
+    with pytest.raises(
+        InputError, match=r"--space noisy-arcmix: no such search space; did you mean 'noisy_arcmix'\?"
+    ):
+        load_space("noisy-arcmix")
