@@ -177,6 +177,7 @@ def test_the_point_of_a_config_is_what_with_params_puts_in() -> None:
     found = params_of(with_params(RunConfig(), point))
     assert set(found) == set(TUNABLE)
     assert found == params_of(RunConfig()) | point
+    assert with_params(RunConfig(), params_of(RunConfig())) == RunConfig()
 
 
 def test_a_sampled_value_outside_the_configs_range_is_refused() -> None:

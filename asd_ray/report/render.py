@@ -9,7 +9,8 @@ import jinja2
 
 from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
-from asd_ray.report.summary import Judged, Summary
+from asd_ray.report.figures import trials_figure
+from asd_ray.report.summary import Judged, Summary, summarise
 from asd_ray.report.winners import write_winners
 from asd_ray.search import runfolder
 from asd_ray.search.journal import run_lock
@@ -24,14 +25,13 @@ def rebuild(folder: Path) -> Summary:
 
     Hold the run's lock: see `rebuild_alone`.
     """
-    from asd_ray.report.summary import summarise
-
     run, clips = runfolder.read_run(folder)
     summary = summarise(folder, run, clips=clips, studies=open_studies(folder, run))
     write_winners(folder, summary)
     report = folder / "report"
     write_whole(report / "trials.csv", trials_csv(summary))
     write_whole(report / "summary.json", to_json(as_json(summary)))
+    write_whole(report / "trials.svg", trials_figure(summary))
     write_whole(report / "report.md", markdown(summary))
     return summary
 

@@ -105,7 +105,7 @@ class Detector:
 
     def score(self, path: Path, *, machine_id: str | None = None, resample: bool = False) -> Scored:
         """The score of a recording; the machine id is read from its name (`id_02`) unless it is given."""
-        machine_id = machine_id or self._machine_id(path)
+        machine_id = self._known(machine_id or self._machine_id(path), path)
         recording = read_recording(path, resample=resample)
         class_index = self.best.classes.index([self.best.machine_type, machine_id])
         return Scored(
@@ -122,9 +122,13 @@ class Detector:
             raise InputError(f"{path}: no such file; check the path")
         if found is None:
             raise InputError(f"{path}: no machine id (id_XX) in its name; give --machine-id, one of {known}")
-        if found.group() not in self.machine_ids:
-            raise InputError(f"{path}: {found.group()} is no {self.best.machine_type} it was trained on ({known})")
         return found.group()
+
+    def _known(self, machine_id: str, path: Path) -> str:
+        if machine_id not in self.machine_ids:
+            known = ", ".join(self.machine_ids)
+            raise InputError(f"{path}: {machine_id} is no {self.best.machine_type} it was trained on ({known})")
+        return machine_id
 
     def _score_pcm(self, pcm_L: npt.NDArray[np.int16], class_index: int) -> float:
         wave_L = torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))

@@ -127,8 +127,13 @@ def warm_lanes(share: Share, clips: ray.data.Dataset, *, num_classes: int, scrat
         return
     settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
     lanes = [Lane(f"lane-{number}", clips, settings) for number in range(share.count)]
-    yield lanes
-    # Not on an exception: Ray is shut down then, which ends all processes without waiting for an epoch.
+    try:
+        yield lanes
+    except BaseException:
+        # Ray is shut down next, which ends all processes without waiting for the epoch in hand.
+        for lane in lanes:
+            lane.abandon()
+        raise
     for lane in lanes:
         lane.ask_to_quit()
     for lane in lanes:

@@ -143,7 +143,7 @@ class Lane:
             num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=100
         ).remote()
         self._ended = threading.Event()
-        self._quitting = False
+        self._abandoned = False
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
         self._thread.start()
 
@@ -157,11 +157,12 @@ class Lane:
                 break
             except Exception as error:  # of any kind: the lane ends, and says why
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                if self._abandoned:
+                    break  # Ray is gone, and ends a process that calls it nonetheless
                 self._free_placement_group()
-                if self._quitting:
-                    break
-        with contextlib.suppress(ray.exceptions.RayError, RuntimeError):  # unless Ray itself has gone down
-            ray.get(self.mailbox.close.remote(why))
+        if not self._abandoned:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self.mailbox.close.remote(why))
         self._ended.set()
 
     def _trainer(self, attempt: int) -> TorchTrainer:
@@ -191,7 +192,7 @@ class Lane:
         """A killed controller leaves its placement group behind, and with it the CPUs of the lane."""
         try:
             group = ray.get(self.mailbox.about.remote()).get("placement_group")
-        except (ray.exceptions.RayError, RuntimeError):
+        except ray.exceptions.RayError:
             return
         if group:
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
@@ -207,11 +208,12 @@ class Lane:
 
     def ask_to_quit(self) -> None:
         """The group ends after the command in hand. Ask all lanes first, then join them."""
-        self._quitting = True
-        try:
+        with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.mailbox.stop.remote())
-        except ray.exceptions.RayError:
-            return
+
+    def abandon(self) -> None:
+        """Ray is about to be shut down: leave it alone from now on."""
+        self._abandoned = True
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)

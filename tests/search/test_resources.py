@@ -30,6 +30,13 @@ def share(
         ({"CPU": 16.0, "GPU": 2.0}, {"gpus": 0.5}, 4, "4 lanes of 1 CPU and 0.5 GPU"),
         ({"CPU": 3.0, "GPU": 2.0}, {"gpus": 0.5}, 3, "3 lanes of 1 CPU and 0.5 GPU"),
         ({"CPU": 16.0, "GPU": 1.0}, {"gpus": 0.1}, 10, "10 lanes of 1 CPU and 0.1 GPU"),
+        # 3 * 0.1 is a little more than 0.3
+        (
+            {"CPU": 64.0, "GPU": 3.0},
+            {"workers": 3, "gpus": 0.1},
+            10,
+            "10 lanes of 3 workers, each 1 CPU and 0.1 GPU",
+        ),
         ({"CPU": 4.0, "GPU": 1.0}, {"gpus": 0.0}, 4, "4 lanes of 1 CPU"),
         ({"CPU": 4.0}, {"count": 3}, 3, "3 lanes of 1 CPU"),
         ({"CPU": 2.0}, {"inline": True}, 2, "2 inline processes of 1 CPU"),

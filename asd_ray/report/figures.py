@@ -1,0 +1,57 @@
+"""Figures of the report, as SVG text."""
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from asd_ray.report.summary import Summary
+
+# Readable in grey and for the colour-blind (Okabe and Ito).
+STYLES: dict[str, dict[str, Any]] = {
+    "pruned": {"color": "#9a9a9a", "marker": ".", "s": 30},
+    "complete": {"color": "#0072b2", "marker": "o", "s": 26},
+}
+PUBLISHED: dict[str, Any] = {"color": "#d55e00", "marker": "D", "s": 34}
+BEST: dict[str, Any] = {"facecolors": "none", "edgecolors": "#000000", "s": 120, "linewidths": 1.2}
+
+
+def trials_figure(summary: Summary) -> str:
+    """Every trial on the choosing clips, per machine type, with the published config and the winner."""
+    # Text stays text, and the same summary gives the same bytes.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asd_ray", "font.size": 9}):
+        figure = Figure(figsize=(7.5, 3.4), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        types = summary.run.machine_types
+        for state, style in STYLES.items():
+            rows = [row for row in summary.trials if row.state == state]
+            points = [
+                (types.index(name) + _spread(number, len(rows)), 100 * value)
+                for number, row in enumerate(rows)
+                for name, value in row.objective.items()
+            ]
+            if points:
+                axes.scatter(*zip(*points, strict=True), label=state, **style)
+        for place, machine in enumerate(summary.machines):
+            if machine.published is not None:
+                label = "published config" if place == 0 else None
+                axes.scatter([place], [100 * machine.published.objective], label=label, zorder=3, **PUBLISHED)
+            if machine.best is not None:
+                label = "chosen" if place == 0 else None
+                axes.scatter([place], [100 * machine.best.objective], label=label, zorder=2, **BEST)
+        axes.axhline(50, color="#bbbbbb", linewidth=0.8, zorder=0)
+        axes.set_xticks(range(len(types)), types)
+        axes.set_ylabel("objective on the choosing clips, %")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Title": "Trials of the search"})
+    return text.getvalue()
+
+
+def _spread(number: int, count: int) -> float:
+    """Trials of one machine type side by side instead of on top of each other."""
+    return 0.0 if count < 2 else 0.5 * (number / (count - 1) - 0.5)

@@ -1,0 +1,93 @@
+"""launch/train.py and launch/score.py, as a user runs them after a search."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from asd_ray.scoring.detector import Best
+from asd_ray.strict_yaml import load
+from tests.end_to_end.conftest import SMALL, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def found(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small search."""
+    folder = tmp_path_factory.mktemp("search") / "run"
+    arguments = ["--data", shards, "--run", folder, "--trials", 1, "--epochs", 6, *SMALL]
+    call = run("launch/tune.py", *arguments, "--inline")
+    assert call.process.returncode == 0, call.output
+    return folder
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text[text.index("recording,") :])))
+
+
+def test_recordings_get_a_score_and_a_decision_and_bad_files_one_line_each(
+    found: Path, dataset: Path, tmp_path: Path
+) -> None:
+    clips = sorted((dataset / "fan" / "test").glob("*.wav"))
+    bad = {
+        "missing": tmp_path / "id_00_missing.wav",
+        "empty": tmp_path / "id_00_empty.wav",
+        "truncated": tmp_path / "id_00_truncated.wav",
+        "text": tmp_path / "id_00_text.wav",
+    }
+    bad["empty"].touch()
+    bad["truncated"].write_bytes(clips[0].read_bytes()[:100_000])
+    bad["text"].write_text("not a recording")
+    best = load(found / "best" / "fan.yaml", Best)
+    machine_id = best.classes[0][1]
+    call = run(
+        *("launch/score.py", found / "best" / "fan.yaml", "--csv", "--machine-id", machine_id),
+        *clips,
+        *bad.values(),
+    )
+    assert call.process.returncode == 2, call.output
+    scored = rows(call.output)
+    assert len(scored) == len(clips)
+    for row in scored:
+        assert 0 <= float(row["score"]) < 100
+        assert row["decision"] == ("anomaly" if float(row["score"]) > float(row["threshold"]) else "normal")
+    errors = [line for line in call.output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == len(bad)
+    for path in bad.values():
+        assert sum(str(path) in line for line in errors) == 1, call.output
+    assert "Traceback" not in call.output
+
+
+def test_a_best_config_is_trained_in_full_and_goes_on_when_called_again(found: Path, dataset: Path) -> None:
+    yaml = found / "best" / "fan.yaml"
+    first = run("launch/train.py", yaml, "--epochs", 3)
+    assert first.process.returncode == 0, first.output
+    detector = found / "full" / "fan" / "fan.yaml"
+    assert load(detector, Best).epochs == 3
+    again = run("launch/train.py", yaml, "--epochs", 3)
+    assert again.process.returncode == 0, again.output
+    assert load(detector, Best) == load(detector, Best)
+    clips = sorted((dataset / "fan" / "test").glob("normal*"))[:2]
+    scored = run("launch/score.py", detector, *clips)
+    assert scored.process.returncode == 0, scored.output
+    assert first.survivors() == again.survivors() == []
+
+
+def test_two_workers_train_data_parallel(found: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    call = run("launch/train.py", found / "best" / "fan.yaml", "--epochs", 2, "--workers", 2, "--out", out)
+    assert call.process.returncode == 0, call.output
+    best = load(out / "fan.yaml", Best)
+    assert best.config.lanes.workers == 2
+    assert "epoch 2: loss" in call.output
+    assert call.survivors() == []
+
+
+def test_a_lane_that_does_not_fit_is_refused_with_the_numbers(found: Path, tmp_path: Path) -> None:
+    call = run("launch/train.py", found / "best" / "fan.yaml", "--workers", 1000, "--out", tmp_path / "many")
+    assert call.process.returncode == 2, call.output
+    assert "1000 worker(s)" in call.output
+    assert "Traceback" not in call.output
+    assert call.survivors() == []

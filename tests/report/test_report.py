@@ -1,0 +1,258 @@
+"""The report of a run folder: rebuilt from disk alone, equal every time, and never led by what it reports on."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from asd_ray.command import InputError
+from asd_ray.config import load_config, with_params
+from asd_ray.report.render import percent, rebuild, rebuild_alone
+from asd_ray.report.summary import edges, normal_scores
+from asd_ray.scoring.detector import Best
+from asd_ray.scoring.metrics import machine_metrics
+from asd_ray.search.journal import run_lock
+from asd_ray.search.runfolder import CLIPS, TRIALS, read_run
+from asd_ray.search.space import load_space
+from asd_ray.search.storage import open_studies
+from asd_ray.strict_yaml import load
+
+TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
+
+
+@pytest.fixture
+def folder(finished_run: Path, tmp_path: Path) -> Path:
+    """A run folder of this test's own."""
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """What rebuild writes."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for part in ("best", "models", "report")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
+
+
+def change_clips(folder: Path, change: Callable[[list[dict[str, object]]], None]) -> None:
+    """Rewrite clips.parquet after a change of its rows."""
+    table = pq.read_table(folder / CLIPS)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / CLIPS, write_page_checksum=True)
+
+
+def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(folder: Path) -> None:
+    rebuild(folder)
+    text = (folder / "report" / "report.md").read_text()
+    for name in TYPES:
+        best = load(folder / "best" / f"{name}.yaml", Best)
+        assert best.machine_type == name
+        assert (folder / "best" / best.model).resolve() == (
+            folder / "models" / name / "model.safetensors"
+        ).resolve()
+        assert f"| {name} | {best.trial} |" in text
+        for machine_id in ("id_00", "id_01"):
+            assert f"| {name} {machine_id} |" in text
+    assert "half of the labelled test clips" in text
+
+
+def test_rebuilding_changes_nothing(folder: Path) -> None:
+    first = rebuild(folder)
+    before = written(folder)
+    assert rebuild_alone(folder) == first
+    assert written(folder) == before
+
+
+def test_a_report_can_be_rebuilt_where_the_folder_was_moved_to(folder: Path, tmp_path: Path) -> None:
+    rebuild(folder)
+    before = written(folder)
+    moved = tmp_path / "elsewhere"
+    folder.rename(moved)
+    rebuild(moved)
+    assert written(moved) == before
+
+
+def test_the_best_trial_is_the_one_whose_choosing_clips_say_so(folder: Path) -> None:
+    summary = rebuild(folder)
+    run, clips = read_run(folder)
+    rows = [row for row in clips.to_pylist() if row["chooses"]]
+    for machine in summary.machines:
+        mine = [row for row in rows if row["machine_type"] == machine.machine_type]
+        objective = {}
+        for trial in summary.trials:
+            scores = pq.read_table(folder / TRIALS / trial.uid / "scores.parquet").to_pylist()
+            score_of = {row["clip_id"]: row["score"] for row in scores}
+            found = machine_metrics(
+                machine.machine_type,
+                [row["machine_id"] for row in mine],
+                is_anomaly=[row["is_anomaly"] for row in mine],
+                score=[score_of[row["clip_id"]] for row in mine],
+            ).averaged
+            assert found.auc is not None
+            assert found.pauc is not None
+            objective[trial.uid] = (found.auc + found.pauc) / 2
+            assert trial.objective[machine.machine_type] == pytest.approx(objective[trial.uid])
+        assert machine.best is not None
+        assert machine.best.objective == pytest.approx(max(objective.values()))
+        assert objective[machine.best.uid] == pytest.approx(max(objective.values()))
+    assert run.machine_types == TYPES
+
+
+def test_the_labels_of_the_reporting_clips_choose_nothing(folder: Path) -> None:
+    before = rebuild(folder)
+
+    def turn(rows: list[dict[str, object]]) -> None:
+        for row in rows:
+            if row["reports"]:
+                row["is_anomaly"] = not row["is_anomaly"]
+
+    change_clips(folder, turn)
+    after = rebuild(folder)
+    for one, other in zip(before.machines, after.machines, strict=True):
+        assert one.best is not None
+        assert other.best is not None
+        assert (one.best.uid, one.best.params, one.best.choosing) == (
+            other.best.uid,
+            other.best.params,
+            other.best.choosing,
+        )
+        assert one.best.threshold == other.best.threshold
+        assert one.best.reporting.averaged.auc is not None
+        assert other.best.reporting.averaged.auc == pytest.approx(1 - one.best.reporting.averaged.auc)
+
+
+def test_choosing_and_reporting_clips_are_apart(folder: Path) -> None:
+    _, clips = read_run(folder)
+    rows = clips.to_pylist()
+    assert all(row["chooses"] != row["reports"] for row in rows)
+    assert {row["split"] for row in rows} == {"test"}
+
+
+def test_what_is_undefined_is_said_to_be(folder: Path) -> None:
+    def no_anomalies(rows: list[dict[str, object]]) -> None:
+        for row in rows:
+            if row["machine_type"] == "pump" and row["is_anomaly"]:
+                row["reports"] = False
+
+    change_clips(folder, no_anomalies)
+    rebuild(folder)
+    report = json.loads((folder / "report" / "summary.json").read_text())["machine_types"]["pump"]["best"]
+    assert (report["reporting"]["auc"], report["reporting"]["objective"]) == (None, None)
+    assert report["choosing"]["auc"] is not None
+    (line,) = [
+        line
+        for line in (folder / "report" / "report.md").read_text().splitlines()
+        if line.startswith("| pump id_00")
+    ]
+    assert line == "| pump id_00 | undefined | undefined |"
+    assert load(folder / "best" / "pump.yaml", Best).reporting["auc"] is None
+
+
+def test_trials_csv_has_one_line_per_trial(folder: Path) -> None:
+    rebuild(folder)
+    with (folder / "report" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["fan-0", "pump-1"]  # number 0 of pump is its copy of fan-0
+    assert {row["state"] for row in rows} == {"complete"}
+    assert {row["epochs"] for row in rows} == {"1"}
+    for row in rows:
+        assert all(0 <= float(row[name]) <= 1 for name in TYPES)
+        assert 0.1 <= float(row["margin"]) <= 1.2
+
+
+def test_a_best_file_is_a_config_to_train_again(folder: Path) -> None:
+    rebuild(folder)
+    run, _ = read_run(folder)
+    for name in TYPES:
+        path = folder / "best" / f"{name}.yaml"
+        assert load_config(path) == with_params(run.config, load(path, Best).params)
+
+
+def test_the_threshold_is_fitted_to_normal_clips_of_the_machine_type(folder: Path) -> None:
+    summary = rebuild(folder)
+    for machine in summary.machines:
+        best = machine.best
+        assert best is not None
+        scores = pq.read_table(folder / TRIALS / best.uid / "scores.parquet")
+        values, fitted_to = normal_scores(scores, machine.machine_type)
+        assert best.threshold.num_clips == len(values) == 10  # five training clips of each of two ids
+        assert fitted_to == best.threshold_clips == "validation and training clips"
+        assert min(values) <= best.threshold.value
+
+
+def test_the_published_configuration_is_the_yardstick(folder: Path) -> None:
+    for machine in rebuild(folder).machines:
+        assert machine.published is not None
+        assert machine.published.params["margin"] == 0.7
+        assert machine.best is not None
+        assert machine.best.objective >= machine.published.objective
+
+
+def test_a_failed_trial_is_listed_with_its_reason(folder: Path) -> None:
+    run, _ = read_run(folder)
+    search = run.config.search.model_copy(update={"trials": 3})
+    more = run.model_copy(update={"config": run.config.model_copy(update={"search": search})})
+    studies = open_studies(folder, more)
+    proposal = studies.ask()
+    assert proposal is not None
+    studies.tell(proposal.uid, "failed", reason="the loss is nan in epoch 1")
+    summary = rebuild(folder)
+    assert summary.counts() == {"complete": 2, "failed": 1}
+    text = (folder / "report" / "report.md").read_text()
+    assert f"- {proposal.uid}: the loss is nan in epoch 1" in text
+
+
+def test_weights_that_are_lost_are_named(folder: Path) -> None:
+    for state in folder.glob(f"{TRIALS}/*/state.pt*"):
+        state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"state\.pt: missing or damaged; train the config again"):
+        rebuild(folder)
+
+
+def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no run\.yaml there; give the folder of a search"):
+        rebuild_alone(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_waits_for_no_search_that_is_running(folder: Path) -> None:
+    with run_lock(folder), pytest.raises(InputError, match="in use by process"):
+        rebuild_alone(folder)
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"margin": 0.55, "scale": 22.6, "mixup_alpha": 0.45, "noise_prob": 0.5}, ()),
+        (
+            {"margin": 0.1, "scale": 64.0, "mixup_alpha": 0.45, "noise_prob": 0.5},
+            ("margin at its low end 0.1", "scale at its high end 64"),
+        ),
+        (
+            {"margin": 0.55, "scale": 22.6, "mixup_alpha": 0.1, "noise_prob": 1.0},
+            ("mixup_alpha at its low end 0.1",),
+        ),
+        (
+            {"margin": 0.55, "scale": 22.6, "mixup_alpha": 2.0, "noise_prob": 0.0},
+            ("mixup_alpha at its high end 2",),
+        ),
+    ],
+)
+def test_a_value_at_the_end_of_its_range_is_named_unless_nothing_lies_beyond(
+    params: dict[str, float], expected: tuple[str, ...]
+) -> None:
+    assert edges(load_space("noisy_arcmix")[0].of("fan"), params) == expected
+
+
+def test_percents_have_one_digit_after_the_point() -> None:
+    assert [percent(value) for value in (1.0, 0.12345, None)] == ["100.0", "12.3", "undefined"]
+    assert percent(float(np.float64(0.5))) == "50.0"
