@@ -25,12 +25,19 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy box takes its time
 }
-# Workers inherit these. glibc by default hands the large activations of every step back to the system and
-# faults them in again at the next; keeping them halves the time of a training step on a CPU.
+# Workers inherit this. By default glibc gives the large activations of a training step back to the system at once,
+# page by page, and faults them in again at the next step: half of a CPU's time. Huge pages make faults rare; one
+# arena, because Train runs its loop in a thread of its own. Keeping all freed memory (mmap_max=0) would be faster
+# still, but a lane then holds twice the memory (figures in docs/LOG.md).
 ALLOCATOR = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**30),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
+    "GLIBC_TUNABLES": ":".join(
+        (
+            "glibc.malloc.hugetlb=1",
+            "glibc.malloc.arena_max=1",
+            f"glibc.malloc.mmap_threshold={32 * 2**20}",
+            f"glibc.malloc.trim_threshold={32 * 2**30}",
+        )
+    )
 }
 for _name, _value in {**QUIET, **ALLOCATOR}.items():
     os.environ.setdefault(_name, _value)
