@@ -9,9 +9,11 @@ from asd_ray.config import RunConfig, params_of, signature
 from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import write_corpus
+from asd_ray.models import find_system
 from asd_ray.report.render import rebuild
 from asd_ray.report.summary import Summary, judge
 from asd_ray.report.winners import WEIGHTS, write_best, write_weights
+from asd_ray.scoring.anomaly import make_score
 from asd_ray.search import runfolder
 from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
@@ -27,16 +29,22 @@ SHARDS = Path("shards")
 
 def synthetic_dataset() -> Path:
     """The built-in corpus, made once: six machine types, three machines of each."""
-    return write_corpus(SYNTHETIC, train_per_id=12, test_normal_per_id=8, test_anomaly_per_id=8)
+    return write_corpus(SYNTHETIC, train_per_id=16, test_normal_per_id=8, test_anomaly_per_id=8)
 
 
-def find_shards(data: Path, *, resample: bool = False, on_progress: Progress | None = None) -> Path:
+def find_shards(
+    data: Path,
+    *,
+    valid_fraction: float = 0.05,
+    resample: bool = False,
+    on_progress: Progress | None = None,
+) -> Path:
     """The shard folder of a data folder: itself, or, for a folder of recordings, one prepared for it."""
     if (data / MANIFEST).exists():
         return data
     mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
     shards = SHARDS / f"{data.resolve().name}-{mark}"
-    prepare(data, shards, resample=resample, on_progress=on_progress)
+    prepare(data, shards, valid_fraction=valid_fraction, resample=resample, on_progress=on_progress)
     return shards
 
 
@@ -52,10 +60,12 @@ def search(shards: Path, folder: Path, config: RunConfig, *, space_name: str, te
 
     Raises InputError for what a user can mend, KeyboardInterrupt when interrupted.
     """
+    find_system(config.model.name)
+    make_score(config.score.name)
     space, text = load_space(space_name)
     plan = runfolder.plan_clips(shards, config.score.protocol)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
-    space.check_against(config, tuple(run.machine_types), where=space_name)
+    space.check_against(config, plan.all_types, where=space_name)
     with run_lock(folder):
         runfolder.open_run(folder, run, clips=plan.clips)
         for name, reason in run.not_searchable.items():
@@ -76,6 +86,8 @@ def train(
 
     Goes on from the state in `folder` if there is one. Raises InputError, or TrainingFailedError.
     """
+    find_system(config.model.name)
+    make_score(config.score.name)
     plan = runfolder.plan_clips(shards, config.score.protocol)
     wanted = machine_types or plan.machine_types
     for name in wanted:
@@ -83,7 +95,7 @@ def train(
             reason = plan.not_searchable.get(name, "not in the corpus")
             raise InputError(f"{shards}: {name} cannot be judged: {reason}")
     # As in the search: jointly on all machine types, unless each is to be trained alone.
-    trained = plan.machine_types if config.search.scope == "joint" else wanted
+    trained = plan.all_types if config.search.scope == "joint" else wanted
     with run_lock(folder):
         train_full(folder, shards, config, plan=plan, machine_types=trained, on_epoch=on_epoch)
         model = folder / WEIGHTS

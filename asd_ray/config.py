@@ -63,7 +63,7 @@ class SearchConfig(Strict):
 
 
 class LaneConfig(Strict):
-    """How the machine is shared out; nothing here changes what a trial learns, up to rounding."""
+    """How the machine is shared out. Only `workers` changes what a trial learns: batch norm sees one's part."""
 
     count: Annotated[int, Field(ge=0)] = 0  # 0: as many as fit
     workers: Count = 1  # of one lane; more than one train data-parallel
@@ -83,7 +83,10 @@ class RunConfig(Strict):
 
 
 # May differ between two calls on one run folder: more trials go on, other lanes compute the same.
-NOT_SCIENCE: tuple[KeyPath, ...] = (("search", "trials"), ("lanes",))
+NOT_SCIENCE: tuple[KeyPath, ...] = (
+    ("search", "trials"),
+    *(("lanes", name) for name in LaneConfig.model_fields if name != "workers"),
+)
 # What may be searched, and where in the config a sampled value goes.
 TUNABLE: dict[str, KeyPath] = {
     "margin": ("loss", "margin"),

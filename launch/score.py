@@ -47,7 +47,10 @@ def command(arguments: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             refused += 1
     if scored:
-        (print_csv if arguments.csv else print_table)(scored)
+        if arguments.csv:
+            print_csv(scored)
+        else:
+            print_table(scored, detector.best.threshold.fitted_to)
     return BAD_INPUT if refused else DONE
 
 
@@ -60,12 +63,14 @@ def print_csv(scored: "list[Scored]") -> None:
         writer.writerow([one.path, one.machine_id, f"{one.score:.6g}", f"{one.threshold:.6g}", decision(one)])
 
 
-def print_table(scored: "list[Scored]") -> None:
+def print_table(scored: "list[Scored]", fitted_to: str) -> None:
     width = max(len(str(one.path)) for one in scored)
     print(f"{'recording':{width}}  {'id':8} {'score':>9} {'threshold':>9}  decision")
     for one in scored:
         line = f"{one.path!s:{width}}  {one.machine_id:8} {one.score:9.3f} {one.threshold:9.3f}  {decision(one)}"
         print(line)
+    if "training" in fitted_to:
+        print("the threshold is too low: for want of validation clips it was fitted to training clips as well")
 
 
 def decision(one: "Scored") -> str:

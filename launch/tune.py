@@ -74,11 +74,17 @@ def command(arguments: argparse.Namespace) -> int:
     built_in = arguments.data is None
     config = load_config(arguments.config or (QUICK if built_in else None), settings(arguments))
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
+    from asd_ray.search.tuner import SearchStoppedError
 
     if built_in:
         print(f"no --data given: using the built-in corpus of synthetic machines in {api.SYNTHETIC}")
         arguments.data = api.synthetic_dataset()
-    shards = api.find_shards(arguments.data, resample=arguments.resample, on_progress=print_progress)
+    shards = api.find_shards(
+        arguments.data,
+        valid_fraction=0.25 if built_in else 0.05,  # a small corpus: a threshold needs some validation clips
+        resample=arguments.resample,
+        on_progress=print_progress,
+    )
     folder = arguments.run or api.name_run(shards, config, arguments.space)
     print_plan(shards, folder, config)
     began = time.monotonic()
@@ -89,6 +95,10 @@ def command(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; go on with: python launch/tune.py {again(arguments, folder)}", file=sys.stderr)
         return INTERRUPTED
+    except SearchStoppedError as error:
+        print(f"the search stopped: {error}", file=sys.stderr)
+        print(f"go on with: python launch/tune.py {again(arguments, folder)}", file=sys.stderr)
+        return FAILED
     print_end(folder, summary)
     return DONE if all(machine.best for machine in summary.machines) else FAILED
 
@@ -139,8 +149,11 @@ def print_end(folder: Path, summary: "Summary") -> None:
     from rich.table import Table
 
     from asd_ray.report.render import percent
+    from asd_ray.report.summary import baseline_name
 
-    table = Table("machine type", "best trial", "choosing", "reporting", "published config", box=box.SIMPLE)
+    table = Table(
+        "machine type", "best trial", "choosing", "reporting", baseline_name(summary.run), box=box.SIMPLE
+    )
     for machine in summary.machines:
         best, published = machine.best, machine.published
         if best is None:
@@ -150,7 +163,7 @@ def print_end(folder: Path, summary: "Summary") -> None:
         table.add_row(machine.machine_type, best.uid, *map(percent, scores))
     Console().print(table)
     print("in per cent, chance is 50; choosing: on the clips that chose the config; reporting: on the others,")
-    print("which the published config is judged by too")
+    print("which the configuration that the search started from is judged by too")
     print(f"report: {folder / 'report' / 'report.md'}")
     first = next((machine.machine_type for machine in summary.machines if machine.best), None)
     if first is not None:

@@ -49,7 +49,7 @@ def finished_run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     visible, to_sgram = pa.array(plan.visible_labels), LogMel()
     paths = [shards / shard.path for shard in Manifest.load(shards).shards]
     clips = collect(blank_labels(add_sgram(read_shard(path), to_sgram), visible) for path in paths)
-    studies = open_studies(folder, run)
+    studies, _ = open_studies(folder, run, take_over=True)
     while (proposal := studies.ask()) is not None:
         order = Order(
             config=with_params(config, proposal.params),

@@ -52,15 +52,17 @@ def stream_shards(
     return dataset
 
 
-def place(clips: Resident, resident: str, device: torch.device) -> tuple[Clips, str]:
+def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> tuple[Clips, str]:
     """Clips where they shall stay, and in words where that is and why.
 
-    `auto` takes the GPU's memory if the clips fill less than 60 % of what is free there.
+    `auto` takes the GPU's memory if the clips fill less than 60 % of this worker's share of it, as far as it is
+    free.
     """
     need = len(clips.labels) * BYTES_PER_CLIP
     if device.type != "cuda":
         return clips, f"{need / 1e9:.1f} GB of clips in shared memory"
-    free, _ = torch.cuda.mem_get_info(device)
+    unused, total = torch.cuda.mem_get_info(device)
+    free = min(unused, int(total * gpu_share))
     if resident == "shared" or (resident == "auto" and need > 0.6 * free):
         return clips, f"{need / 1e9:.1f} GB of clips in shared memory (GPU has {free / 1e9:.1f} GB free)"
     return OnDevice(clips, device), f"{need / 1e9:.1f} GB of clips on the GPU ({free / 1e9:.1f} GB free)"

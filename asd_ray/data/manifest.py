@@ -6,11 +6,9 @@ A folder without a manifest is unfinished; a folder with one is whole. No ray he
 import csv
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE, SPLITS, Machine, Split
 from asd_ray.command import InputError
 from asd_ray.data.corpus import Problem
+from asd_ray.files import write_whole
 
 MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
 SHARD_PATH = r"[A-Za-z0-9][A-Za-z0-9_-]*/(train|valid|test|eval)/\d{5}-[0-9a-f]{12}\.parquet"
@@ -172,29 +171,6 @@ class _Lines:
 
     def __init__(self, lines: list[str]) -> None:
         self.write = lines.append
-
-
-def write_whole(path: Path, text: str) -> None:
-    with written_beside(path) as file:
-        file.write(text.encode())
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[BinaryIO]:
-    """A file that bears its name only when it is whole. If the disk refuses: InputError, and nothing is left."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise cannot_write(path.parent, error) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def cannot_write(folder: Path, error: OSError) -> InputError:

@@ -4,8 +4,6 @@ The work itself is in `shards` and knows no ray; this file decides what must be 
 """
 
 import fcntl
-import logging
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -131,9 +129,12 @@ def _here(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
 
 def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
     """One Ray Data task per shard. Rows carry JSON: an object column would be a pickle inside Arrow."""
-    import ray
+    from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
 
-    with _quiet_ray():
+    import ray
+    import ray.data
+
+    with local_ray():
         shared = ray.put(list(plans))
 
         def task(row: dict[str, Any]) -> dict[str, str]:
@@ -150,25 +151,3 @@ def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
             if row["error"]:
                 raise InputError(row["error"])
             yield _RESULT.validate_json(row["result"])
-
-
-@contextmanager
-def _quiet_ray() -> Iterator[None]:
-    """Ray as the caller started it, or a local one for the time being; Ray Data draws no bars of its own."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    import ray
-    import ray.data
-
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        context = ray.data.DataContext.get_current()
-        before = (context.enable_progress_bars, context.execution_options.verbose_progress)
-        context.enable_progress_bars, context.execution_options.verbose_progress = False, False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells its plans and where its logs are
-        yield
-        context.enable_progress_bars, context.execution_options.verbose_progress = before
-    finally:
-        if started:
-            ray.shutdown()

@@ -39,9 +39,9 @@ from asd_ray.data.manifest import (
     read_shard,
     write_quarantine,
     write_table,
-    written_beside,
 )
 from asd_ray.data.manifest import read_labels as read_labels
+from asd_ray.files import writing
 
 CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
 CLIPS_PER_ROW_GROUP = 16
@@ -176,7 +176,7 @@ def _digest(table: pa.Table) -> str:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    with written_beside(path) as file:
+    with writing(path) as file:
         pq.write_table(
             table,
             file,

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from asd_ray.report.summary import Summary
+from asd_ray.report.summary import Summary, baseline_name
 
 # Readable in grey and for the colour-blind (Okabe and Ito).
 STYLES: dict[str, dict[str, Any]] = {
@@ -37,7 +37,7 @@ def trials_figure(summary: Summary) -> str:
                 axes.scatter(*zip(*points, strict=True), label=state, **style)
         for place, machine in enumerate(summary.machines):
             if machine.published is not None:
-                label = "published config" if place == 0 else None
+                label = baseline_name(summary.run) if place == 0 else None
                 axes.scatter([place], [100 * machine.published.objective], label=label, zorder=3, **PUBLISHED)
             if machine.best is not None:
                 label = "chosen" if place == 0 else None

@@ -10,7 +10,7 @@ import jinja2
 from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
 from asd_ray.report.figures import trials_figure
-from asd_ray.report.summary import Judged, Summary, summarise
+from asd_ray.report.summary import Judged, Summary, baseline_name, summarise
 from asd_ray.report.winners import write_winners
 from asd_ray.search import runfolder
 from asd_ray.search.journal import run_lock
@@ -26,7 +26,8 @@ def rebuild(folder: Path) -> Summary:
     Hold the run's lock: see `rebuild_alone`.
     """
     run, clips = runfolder.read_run(folder)
-    summary = summarise(folder, run, clips=clips, studies=open_studies(folder, run))
+    studies, _ = open_studies(folder, run, take_over=False)
+    summary = summarise(folder, run, clips=clips, studies=studies)
     write_winners(folder, summary)
     report = folder / "report"
     write_whole(report / "trials.csv", trials_csv(summary))
@@ -107,4 +108,6 @@ def markdown(summary: Summary) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
-    return environment.get_template("report.md.jinja").render(summary=summary, run=summary.run)
+    return environment.get_template("report.md.jinja").render(
+        summary=summary, run=summary.run, baseline=baseline_name(summary.run)
+    )

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
-from asd_ray.config import ScoreConfig
+from asd_ray.command import InputError
+from asd_ray.config import LossConfig, ScoreConfig
 from asd_ray.data.manifest import read_shard
 from asd_ray.scoring.anomaly import Threshold, fit_threshold
 from asd_ray.scoring.metrics import MachineMetrics, machine_metrics, objective_value
@@ -30,7 +31,7 @@ STATE_NAMES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, math.pi / 2)}
+NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, 1.57)}
 EDGE = 0.02  # of a range, in the scale it is sampled in: nearer than this counts as at its edge
 
 
@@ -82,6 +83,11 @@ class Summary:
         return dict(Counter(trial.state for trial in self.trials))
 
 
+def baseline_name(run: Run) -> str:
+    """What the configuration that the search started from is: the published loss, unless settings changed it."""
+    return "published loss" if run.config.loss == LossConfig() else "starting loss"
+
+
 def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> Summary:
     machines = tuple(
         _summarise_machine(folder, run, name, clips=clips, studies=studies) for name in run.machine_types
@@ -112,9 +118,16 @@ def _judge(
         machine_type,
         params=run.space.of(machine_type).active(trial.params),
         clips=clips,
-        scores=read_shard(folder / TRIALS / uid / "scores.parquet"),
+        scores=_read_scores(folder / TRIALS / uid / "scores.parquet"),
         config=run.config.score,
     )
+
+
+def _read_scores(path: Path) -> pa.Table:
+    try:
+        return read_shard(path)
+    except InputError:
+        raise InputError(f"{path}: missing or damaged; delete its trial's folder and search again") from None
 
 
 def judge(

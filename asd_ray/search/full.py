@@ -8,7 +8,7 @@ from asd_ray.runtime import local_ray
 from asd_ray.search.resources import share_out
 from asd_ray.search.runfolder import Plan
 from asd_ray.search.tuner import read_clips, scratch_folder, store_size, warm_lanes
-from asd_ray.training.link import acquire
+from asd_ray.training.link import LaneError, acquire
 from asd_ray.training.trial import Order, Report
 
 
@@ -31,18 +31,26 @@ def train_full(
     """
     clips = sum(shard.rows for shard in plan.manifest.shards)
     epochs = config.train.epochs
-    order = Order(config=config, machine_types=machine_types, score_at=(epochs,), folder=str(folder.resolve()))
+    order = Order(
+        config=config,
+        machine_types=machine_types,
+        score_at=(epochs,),
+        folder=str(folder.resolve()),
+        corpus=plan.identity,
+    )
     with scratch_folder(folder) as scratch, local_ray(object_store_bytes=store_size(clips)):
         share = share_out(config.lanes, trials=1, clips=clips)
         dataset = read_clips(shards, config, visible_labels=plan.visible_labels)
         num_classes = len(plan.manifest.classes)
         with warm_lanes(share, dataset, num_classes=num_classes, scratch=scratch) as (lane,):
-            link = acquire([lane.mailbox], owner="train")
-            report = link.start(order)
-            for epoch in range(1, epochs + 1):
-                if "failed" not in report:
-                    report = link.epoch(epoch)
-                if "failed" in report:
-                    raise TrainingFailedError(report["failed"])
-                on_epoch(report)
-            link.release()
+            try:
+                link = acquire([lane.mailbox], owner="train")
+                report = link.start(order)
+                for epoch in range(1, epochs + 1):
+                    if "failed" not in report:
+                        report = link.epoch(epoch)
+                    if "failed" in report:
+                        raise TrainingFailedError(report["failed"])
+                    on_epoch(report)
+            except LaneError as error:
+                raise TrainingFailedError(str(error)) from error

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 import asd_ray
-from asd_ray.clip import machine_types
+from asd_ray.clip import Machine, machine_types
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, science
 from asd_ray.data.manifest import Manifest, read_labels, read_shard
@@ -39,6 +39,15 @@ class Corpus(Strict):
 
 class Run(Strict):
     """run.yaml."""
+
+    @property
+    def trained_types(self) -> tuple[str, ...]:
+        """The machine types that a joint trial is trained on: all of the corpus, searched or not."""
+        return machine_types(Machine(*names) for names in self.corpus.classes)
+
+    @property
+    def corpus_identity(self) -> str:
+        return f"{self.corpus.fingerprint}-{self.protocol}"
 
     asd_ray: str
     versions: dict[str, str]
@@ -77,6 +86,16 @@ class Plan:
         """The clips whose labels may be seen before the choice is made."""
         chosen: list[str] = self.clips.filter(self.clips.column("chooses")).column("clip_id").to_pylist()
         return chosen
+
+    @property
+    def identity(self) -> str:
+        """Of the clips and of the labels that may be seen: a training on others begins anew."""
+        return f"{self.manifest.fingerprint}-{self.protocol}"
+
+    @property
+    def all_types(self) -> tuple[str, ...]:
+        """Every machine type with training clips; a joint training takes in all of them, searched or not."""
+        return machine_types(self.manifest.machines)
 
     def corpus(self, shards: Path) -> Corpus:
         classes = [list(names) for names in self.manifest.classes]

@@ -14,6 +14,7 @@
 configuration that the search starts from.
 """
 
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,13 +160,16 @@ class SearchSpace(Strict):
         return StudySpace({**self.params, **self.machine_types.get(machine_type, {})})
 
     def check_against(self, base: RunConfig, machine_types: tuple[str, ...], *, where: str) -> None:
-        """Raises InputError for machine types that the corpus lacks (a typo there would be silent)."""
+        """Raises InputError for values that the config refuses, and for what looks like a typo of a machine type.
+
+        Ranges for machine types that the corpus lacks are no error: a space serves many corpora.
+        """
         for name in set(self.machine_types) - set(machine_types):
-            raise InputError(f"{where}: machine_types.{name}: not in the corpus{suggestion(name, machine_types)}")
+            if near := difflib.get_close_matches(name, machine_types, n=1, cutoff=0.8):
+                raise InputError(f"{where}: machine_types.{name}: not in the corpus; did you mean {near[0]!r}?")
         for machine_type in machine_types:
-            space = self.of(machine_type)
-            for name in space.searched():
-                for value in space.spec(name).limits():
+            for name, spec in self.of(machine_type).specs.items():
+                for value in [spec] if isinstance(spec, float) else spec.limits():
                     with_params(base, {name: value}, where=f"{where}: {machine_type}: {name}")
 
 

@@ -57,22 +57,33 @@ class Studies:
         search: SearchConfig,
         epochs: int,
         published: Params,
+        take_over: bool = True,
     ) -> None:
-        """`published` is the point that every study tries first, and that is never pruned: the yardstick."""
+        """`published` is the point that every study tries first, and that is never pruned: the yardstick.
+
+        Without `take_over` nothing is written: the trials of an earlier driver are read, not adopted.
+        """
         self.storage = storage
         self.machine_types = tuple(machine_types)
         self.search = search
         self.rungs = rungs(epochs, search.eta) if search.prune else ()
         self.spaces: dict[str, StudySpace] = {name: space.of(name) for name in self.machine_types}
-        self._start = [published, *space.start]
+        any_space = space.of(self.machine_types[0])
+        first = any_space.active(published)
+        self._start = [published, *(point for point in space.start if any_space.active(point) != first)]
+        known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
         self._studies = {
-            name: optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+            name: optuna.load_study(study_name=name, storage=storage)
+            if name in known
+            else optuna.create_study(study_name=name, storage=storage, direction="maximize")
             for name in self.machine_types
         }
         self._places: dict[str, list[_Place]] = {}
         self._waiting: list[str] = []
         self._values: dict[str, dict[int, dict[str, float]]] = {}  # uid -> epoch -> machine type -> objective
-        self._adopt_all()
+        self._read_all()
+        if take_over:
+            self._take_over()
 
     # -- what is known
 
@@ -117,9 +128,8 @@ class Studies:
             return self._proposal(self._waiting.pop(0))
         if self.count() >= self.search.trials:
             return None
-        owner = min(self.machine_types, key=lambda name: len(self.own_trials(name)))
-        start = self._start_point(owner)
-        uid = self._sample(owner) if start is None else self._place_point(owner, start)
+        turns = sorted(self.machine_types, key=lambda name: len(self.own_trials(name)))
+        uid = self._place_start_point(turns) or self._sample(turns[0])
         self._place_copies(uid)
         return self._proposal(uid)
 
@@ -129,9 +139,11 @@ class Studies:
         A replayed epoch of an adopted trial is not judged again.
         """
         curve = self._values.setdefault(uid, {})
-        if epoch in curve:
+        replayed = epoch in curve
+        # A replay also brings the values for studies that hold no copy, which the storage does not have.
+        curve[epoch] = {name: values[name] for name in self._types_of(uid)}
+        if replayed:
             return False
-        curve[epoch] = {name: values[name] for name in self._proposal(uid).machine_types}
         for place in self._places[uid]:
             self.storage.set_trial_intermediate_value(place.trial_id, epoch, values[place.machine_type])
         if epoch not in self.rungs or self.is_published(uid):
@@ -164,13 +176,17 @@ class Studies:
         params = self.spaces[owner].active(frozen.params)
         return Proposal(uid=uid, owner=owner, machine_types=self._types_of(uid), params=params)
 
-    def _start_point(self, owner: str) -> Params | None:
-        """The fixed point that is due, if any: the published one first, then those of the space."""
-        tried = len(self.own_trials(owner)) if self.search.scope == "own" else self.count()
+    def _place_start_point(self, turns: Sequence[str]) -> str | None:
+        """Begin the fixed point that is due, if any: in the first study in turn whose ranges hold it."""
+        own = self.search.scope == "own"
+        tried = len(self.own_trials(turns[0])) if own else self.count()
         if tried >= len(self._start):
             return None
-        point = self.spaces[owner].active(self._start[tried])
-        return point if self.spaces[owner].contains(point) else None
+        for owner in turns[:1] if own else turns:
+            point = self.spaces[owner].active(self._start[tried])
+            if self.spaces[owner].contains(point):
+                return self._place_point(owner, point)
+        return None
 
     def _sample(self, owner: str) -> str:
         study = self._studies[owner]
@@ -219,8 +235,8 @@ class Studies:
         last = curve[max(curve)] if state is TrialState.COMPLETE else None
         study.tell(place.number, last, state=state)
 
-    def _adopt_all(self) -> None:
-        """Take over the trials of earlier drivers, and put right what the last one did not get to write."""
+    def _read_all(self) -> None:
+        """Where every trial of the storage is kept, and its values; owners come first in their places."""
         for name in self.machine_types:
             for trial in self.own_trials(name):
                 self._add_place(_uid(name, trial.number), name, trial.number)
@@ -228,13 +244,17 @@ class Studies:
             for trial in self.trials(name):
                 if "copy_of" in trial.user_attrs:
                     self._add_place(trial.user_attrs["copy_of"], name, trial.number)
+        for uid in self._places:
+            self._read_values(uid)
+
+    def _take_over(self) -> None:
+        """Adopt the running trials of earlier drivers, and put right what the last one did not get to write."""
         for uid, places in self._places.items():
             owner = self.trials(places[0].machine_type)[places[0].number]
             if owner.state is TrialState.RUNNING:
                 self._complete_point(places[0], owner)
                 self._waiting.append(uid)
             self._place_copies(uid)
-            self._read_values(uid)
             if owner.state is not TrialState.RUNNING:
                 self._finish_copies(places[1:], owner)
 

@@ -36,6 +36,7 @@ class TrialRunner(tune.Trainable):
         self._base: RunConfig = fixed["base"]
         self._trials: str = fixed["trials"]
         self._score_at: tuple[int, ...] = fixed["score_at"]
+        self._corpus: str = fixed["corpus"]
         self._commander = self.connect(**fixed)
         self.reset_config(config)
 
@@ -50,6 +51,7 @@ class TrialRunner(tune.Trainable):
             machine_types=tuple(new_config["machine_types"]),
             score_at=self._score_at,
             folder=str(Path(self._trials) / new_config["uid"]),
+            corpus=self._corpus,
         )
         self._failed: str | None = self._commander.start(order).get("failed")
         return True

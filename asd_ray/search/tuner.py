@@ -5,6 +5,7 @@ on by the same call.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,6 @@ from asd_ray.data.manifest import Manifest
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.search import runfolder
-from asd_ray.search.journal import repair_journal
 from asd_ray.search.pruning import rungs
 from asd_ray.search.resources import Share, share_out
 from asd_ray.search.runfolder import Run
@@ -62,12 +62,12 @@ Tell = Callable[[str | Ended], None]
 def run_search(folder: Path, run: Run, *, visible_labels: list[str], tell: Tell) -> None:
     """Run the trials that the run's total still lacks. Call it while holding the run's lock.
 
-    Raises InputError for what a user can mend, KeyboardInterrupt when interrupted; call again to go on.
+    Raises InputError for what a user can mend, SearchStoppedError, KeyboardInterrupt when interrupted; call again
+    to go on.
     """
-    cut = repair_journal(folder / runfolder.JOURNAL)
+    studies, cut = open_studies(folder, run, take_over=True)
     if cut:
         tell(f"the journal ended in {cut} torn bytes of a killed writer; kept in {runfolder.JOURNAL}.torn")
-    studies = open_studies(folder, run)
     missing = run.config.search.trials - studies.count() + studies.num_adopted
     if missing <= 0:
         return
@@ -115,8 +115,16 @@ def read_clips(shards: Path, config: RunConfig, *, visible_labels: list[str]) ->
 
 
 def store_size(clips: int) -> int:
-    """Room for every clip once, and as much again for what Ray Data has in hand."""
-    return max(256 * 2**20, 2 * clips * BYTES_PER_CLIP)
+    """Room for every clip once, and as much again for what Ray Data has in hand. Raises InputError."""
+    size = max(256 * 2**20, 2 * clips * BYTES_PER_CLIP)
+    shared = os.statvfs("/dev/shm") if Path("/dev/shm").exists() else None
+    free = shared.f_bavail * shared.f_frsize if shared else size
+    if size > free:
+        raise InputError(
+            f"{clips} clips need {size / 1e9:.1f} GB of shared memory, /dev/shm has {free / 1e9:.1f} GB free; "
+            "search fewer recordings, or on a machine with more memory"
+        )
+    return size
 
 
 @contextmanager
@@ -156,6 +164,7 @@ def _tune(
     fixed: dict[str, Any] = {
         "base": run.config.model_copy(update={"lanes": share.lane}),
         "trials": str((folder / runfolder.TRIALS).resolve()),
+        "corpus": run.corpus_identity,
         "score_at": (*rungs(epochs, run.config.search.eta), epochs),
     }
     if share.inline:
@@ -165,7 +174,7 @@ def _tune(
         fixed |= {"mailboxes": [lane.mailbox for lane in lanes]}
         # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need.
         trainable = tune.with_resources(tune.with_parameters(LaneTrial, **fixed), {"CPU": 0, "memory": 1})
-    searcher = StudySearcher(studies, tell, total)
+    searcher = StudySearcher(studies, run, tell=tell, total=total)
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -185,22 +194,30 @@ def _tune(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own state
         ),
     ).fit()
+    if searcher.trouble:
+        raise SearchStoppedError(searcher.trouble)
 
 
 def _trial_name(trial: Any) -> str:
     return str(trial.config["uid"])
 
 
+class SearchStoppedError(Exception):
+    """The machine, not a trial, is at fault: lanes cannot start, a disk is full. The same call goes on later."""
+
+
 class StudySearcher(Searcher):
     """Tune's search algorithm: asks the studies, and tells them how trials ended."""
 
-    def __init__(self, studies: Studies, tell: Tell, total: int) -> None:
+    def __init__(self, studies: Studies, run: Run, *, tell: Tell, total: int) -> None:
         super().__init__(metric="training_iteration", mode="max")
         self.studies, self._tell, self._total = studies, tell, total
+        self._joint = run.trained_types if run.config.search.scope == "joint" else ()
         self._running: dict[str, Proposal] = {}
         self._pruned: set[str] = set()
         self._last: dict[str, dict[str, Any]] = {}
         self._ended = 0
+        self.trouble = ""  # why the search cannot go on
 
     def __reduce__(self) -> Any:
         """Tune pickles its searcher; the studies are the state, and they are on disk."""
@@ -210,14 +227,14 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        proposal = self.studies.ask()
+        proposal = None if self.trouble else self.studies.ask()
         if proposal is None:
             return Searcher.FINISHED
         self._running[trial_id] = proposal
         return {
             "uid": proposal.uid,
             "params": proposal.params,
-            "machine_types": list(proposal.machine_types),
+            "machine_types": list(self._joint or proposal.machine_types),
         }
 
     def judge(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -233,11 +250,12 @@ class StudySearcher(Searcher):
         return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial whose process or lane failed, time after time, stays running: the next call adopts it."""
         proposal = self._running.pop(trial_id, None)
-        if proposal is None:
+        if proposal is None or error:
             return
         report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
-        reason = (result or {}).get("failed") or ("its process died" if error else "")
+        reason = (result or {}).get("failed", "")
         outcome: Outcome = "failed" if reason else "pruned" if trial_id in self._pruned else "complete"
         self.studies.tell(proposal.uid, outcome, reason=reason)
         self._ended += 1
@@ -269,6 +287,11 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._searcher.judge(trial.trial_id, result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """It has failed as often as it may be tried: something is wrong that another trial would meet too."""
+        lines = str(trial.get_error() or "its process died").strip().splitlines()
+        self._searcher.trouble = self._searcher.trouble or lines[-1]
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """The last epoch comes this way."""

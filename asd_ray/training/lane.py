@@ -37,7 +37,7 @@ from asd_ray.training.server import Server
 BEAT_S = 2.0
 POLL_S = 5.0
 CONTROLLER_RESTARTS = 3
-# Trains's own settings, read by its controller: quick to notice a dead worker, nothing that lanes do not need.
+# Train's own settings, read by its controller: quick to notice a dead worker, nothing that lanes do not need.
 TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -54,24 +54,34 @@ def serve(loop_config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     mailbox = loop_config["mailbox"]
+    life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
+    try:
+        server, about = _come_up(loop_config, rank=rank, world=world)
+    except Exception as error:  # Train would start it again for ever, and nobody would know why
+        if ray.get(mailbox.stumbled.remote(f"its workers cannot start: {type(error).__name__}: {error}")):
+            return
+        raise
+    if rank == 0:
+        ray.get(mailbox.hello.remote(life, about))
+        threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
+    _serve_commands(server, mailbox, life=life, rank=rank, world=world)
+
+
+def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> tuple[Server, dict[str, Any]]:
+    """Take in the clips; the server, and what there is to say of it."""
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, int(loop_config["cpus"])))
     device = ray.train.torch.get_device()
-    life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
     shard = ray.train.get_dataset_shard("clips")
     resident = collect(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-    clips, where = place(resident, loop_config["resident"], device)
+    clips, where = place(resident, loop_config["resident"], device, gpu_share=loop_config["gpus"])
     wrap = _data_parallel if world > 1 else _alone
     server = Server(
         clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap
     )
-    if rank == 0:
-        group = ray.util.get_current_placement_group()
-        assert group is not None, "Train puts its workers into a placement group"
-        about = {"pid": os.getpid(), "placement_group": group.id.hex(), "clips": len(clips.labels), "where": where}
-        ray.get(mailbox.hello.remote(life, about))
-        threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
-    _serve_commands(server, mailbox, life=life, rank=rank, world=world)
+    group = ray.util.get_current_placement_group()
+    assert group is not None, "Train puts its workers into a placement group"
+    return server, {"placement_group": group.id.hex(), "where": where}
 
 
 def _alone(module: torch.nn.Module) -> torch.nn.Module:
@@ -106,11 +116,11 @@ def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, wo
                 ray.get(mailbox.answer.remote(life, done, {}))
             return
         answer = server.do(command.name, command.arguments)
-        if rank == 0 or "failed" in answer:
+        if rank == 0 or {"failed", "broken"} & set(answer):
             ray.get(mailbox.answer.remote(life, done, answer))
-        if "failed" in answer and world > 1:
+        if world > 1 and (trouble := answer.get("failed") or answer.get("broken")):
             # The other ranks may wait in a collective for ever: let Train start the group anew.
-            raise RuntimeError(answer["failed"])
+            raise RuntimeError(trouble)
 
 
 def _next_command(mailbox: Handle, life: str, *, after: int) -> Command:
@@ -175,6 +185,7 @@ class Lane:
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
                 "cpus": config.cpus,
+                "gpus": config.gpus or 1.0,
             },
             datasets={"clips": self._clips},
             dataset_config=ray.train.DataConfig(datasets_to_split=[]),  # every worker takes in every clip
@@ -196,15 +207,6 @@ class Lane:
             return
         if group:
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
-
-    def about(self) -> dict[str, Any]:
-        """What the workers said of themselves; empty until they are up."""
-        about: dict[str, Any] = ray.get(self.mailbox.about.remote())
-        return about
-
-    @property
-    def ended(self) -> bool:
-        return self._ended.is_set()
 
     def ask_to_quit(self) -> None:
         """The group ends after the command in hand. Ask all lanes first, then join them."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 STALE_S = 10.0  # an owner silent for this long has died
-SILENT_S = 60.0  # a worker group silent for this long has died or hangs
+STUMBLES = 3  # so often may its workers fail to come up, one time after another
+SILENT_S = 60.0  # a worker group silent for this long has died
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Closed:
 
 
 QUIT = "quit"
+NOT_OWNED = -1  # the number of a command that was refused
 
 
 class Mailbox:
@@ -50,6 +52,7 @@ class Mailbox:
         self._changed = asyncio.Condition()
         self._life = ""
         self._lives = 0
+        self._stumbles = 0
         self._about: dict[str, Any] = {}
         self._number = 0
         self._open: Command | None = None
@@ -66,11 +69,19 @@ class Mailbox:
     async def hello(self, life: str, about: dict[str, Any]) -> None:
         """The worker group has (re)started."""
         self._life, self._about, self._lives, self._beat = life, about, self._lives + 1, time.monotonic()
+        self._stumbles = 0
         if self._open is not None and self._answer is None:
             self._lost = True
         self._open = None
         self._quit_if_stopping()
         await self._tell()
+
+    async def stumbled(self, why: str) -> bool:
+        """A worker failed before its hello. After STUMBLES in a row the mailbox closes; True when it has."""
+        self._stumbles += 1
+        if self._stumbles >= STUMBLES:
+            await self.close(why)
+        return bool(self._closed)
 
     async def beat(self, life: str) -> None:
         if life == self._life:
@@ -108,10 +119,17 @@ class Mailbox:
         """Open a command and return its number. It is lost at once if `life` (when given) is over."""
         if not self._owner:  # this mailbox was restarted and has forgotten
             self._owner = owner
-        await self._until(lambda: self._open is None or bool(self._closed) or self._silent(), None)
-        self._owner_seen = time.monotonic()
+
+        def free() -> bool:
+            self._owner_seen = time.monotonic()  # waiting is a sign of life
+            return self._open is None or bool(self._closed) or self._silent()
+
+        if owner == self._owner:
+            await self._until(free, None)
+        if owner != self._owner:
+            return NOT_OWNED
         self._number, self._answer = self._number + 1, None
-        self._lost = owner != self._owner or self._stopping or (life != "" and life != self._life)
+        self._lost = self._stopping or (life != "" and life != self._life)
         if not self._lost:
             self._open = Command(self._number, name, arguments)
         await self._tell()
@@ -119,6 +137,8 @@ class Mailbox:
 
     async def wait(self, number: int, timeout: float) -> Answer | Lost | Closed | None:
         """What became of a command; None while it runs."""
+        if number == NOT_OWNED:
+            return Closed("it serves another owner")
         self._owner_seen = time.monotonic()
         await self._until(lambda: self._answer is not None or self._lost or bool(self._closed), timeout)
         if number == self._number and self._answer is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from asd_ray.command import InputError
 from asd_ray.data.resident import Clips
 from asd_ray.training.loop import DivergedError
 from asd_ray.training.trial import Order, Report, Trial
@@ -45,5 +46,7 @@ class Server:
             return commands[name](**arguments)
         except DivergedError as error:
             return {"failed": str(error)}
+        except InputError as error:  # a full disk, say: not the trial's fault
+            return {"broken": str(error)}
         except Exception as error:  # whatever the trial does wrong, the lane lives on and says what it was
             return {"failed": f"{type(error).__name__}: {error}"}

@@ -34,6 +34,7 @@ class Order:
     machine_types: tuple[str, ...]
     score_at: tuple[int, ...]  # epochs after which test clips are scored
     folder: str
+    corpus: str = ""  # identity of the clips and of the labels that may be seen
 
 
 class Trial:
@@ -62,7 +63,7 @@ class Trial:
             wrap=wrap,
         )
         self.history: dict[int, Report] = {}
-        self._signature = signature(order.config, order.machine_types)
+        self._signature = signature(order.config, order.machine_types, order.corpus)
         self._resume()
         self._epochs = fit(self.training, score_at=order.score_at)
 

@@ -201,7 +201,7 @@ def test_a_failed_trial_is_listed_with_its_reason(folder: Path) -> None:
     run, _ = read_run(folder)
     search = run.config.search.model_copy(update={"trials": 3})
     more = run.model_copy(update={"config": run.config.model_copy(update={"search": search})})
-    studies = open_studies(folder, more)
+    studies = open_studies(folder, more, take_over=True)[0]
     proposal = studies.ask()
     assert proposal is not None
     studies.tell(proposal.uid, "failed", reason="the loss is nan in epoch 1")
@@ -256,3 +256,16 @@ def test_a_value_at_the_end_of_its_range_is_named_unless_nothing_lies_beyond(
 def test_percents_have_one_digit_after_the_point() -> None:
     assert [percent(value) for value in (1.0, 0.12345, None)] == ["100.0", "12.3", "undefined"]
     assert percent(float(np.float64(0.5))) == "50.0"
+
+
+def test_a_report_of_a_killed_run_leaves_its_journal_as_it_is(finished_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    journal = folder / "studies.journal"
+    whole = journal.read_bytes()
+    rebuild_alone(folder)
+    assert journal.read_bytes() == whole
+    journal.write_bytes(whole + b'{"op_code": 5, "worker')
+    rebuild_alone(folder)
+    assert journal.read_bytes() == whole
+    assert (folder / "studies.journal.torn").read_bytes() == b'{"op_code": 5, "worker'

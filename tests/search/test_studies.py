@@ -22,7 +22,9 @@ EPOCHS = 9
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def open_studies(path: Path, *, trials: int = 12, space: str = "noisy_arcmix", **search: object) -> Studies:
+def open_studies(
+    path: Path, *, trials: int = 12, space: str = "noisy_arcmix", take_over: bool = True, **search: object
+) -> Studies:
     return Studies(
         JournalStorage(JournalFileBackend(str(path))),
         machine_types=TYPES,
@@ -30,6 +32,7 @@ def open_studies(path: Path, *, trials: int = 12, space: str = "noisy_arcmix", *
         search=SearchConfig.model_validate({"trials": trials, "sampler": "tpe", **search}),
         epochs=EPOCHS,
         published=PUBLISHED,
+        take_over=take_over,
     )
 
 
@@ -139,6 +142,49 @@ def test_a_point_outside_a_studys_ranges_is_not_copied_there(tmp_path: Path) -> 
     run(studies)
     assert names(studies, "fan") == names(studies, "valve") == ["fan-0"]
     assert names(studies, "pump") == []
+
+
+def test_a_partly_held_trial_goes_on_after_a_kill(tmp_path: Path) -> None:
+    space = SearchSpace.model_validate(
+        {
+            "question": "?",
+            "params": {"margin": {"low": 0.1, "high": 1.0}},
+            "machine_types": {"fan": {"margin": {"low": 1.1, "high": 1.2}}},
+        }
+    )
+
+    def reopen() -> Studies:
+        return Studies(
+            JournalStorage(JournalFileBackend(str(tmp_path / "j"))),
+            machine_types=TYPES,
+            space=space,
+            search=SearchConfig(trials=1, prune=False),
+            epochs=EPOCHS,
+            published=PUBLISHED | {"margin": 1.15},
+        )
+
+    studies = reopen()
+    proposal = studies.ask()
+    assert proposal is not None
+    assert proposal.uid == "fan-0"
+    studies.report(proposal.uid, 1, objective(proposal, 1))
+    again = reopen()
+    adopted = again.ask()
+    assert adopted == proposal
+    finish(again, proposal)
+    assert again.trials("fan")[0].state is TrialState.COMPLETE
+    assert names(again, "pump") == []
+
+
+def test_reading_an_old_search_writes_nothing(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j")
+    run(studies, stop_after=3)
+    studies.ask()
+    before = (tmp_path / "j").read_bytes()
+    read = open_studies(tmp_path / "j", take_over=False)
+    assert read.count() == 4
+    assert read.num_adopted == 0
+    assert (tmp_path / "j").read_bytes() == before
 
 
 def test_the_same_call_again_starts_nothing_and_a_larger_total_adds_the_difference(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_the_commands_of_an_owner_that_was_replaced_are_lost(monkeypatch: pytest
         monkeypatch.setattr(module, "STALE_S", 0.0)
         assert await box.acquire("other")
         number = await box.send("trial", "life-1", "epoch", {"to": 1})
-        assert await box.wait(number, SOON) == Lost()
+        assert isinstance(await box.wait(number, SOON), Closed)
 
     play(scene)
 
@@ -231,5 +231,20 @@ def test_nobody_gets_a_mailbox_whose_workers_are_not_up() -> None:
         await box.hello("life-1", {"pid": 7})
         assert await box.acquire("trial")
         assert (await box.about()) == {"pid": 7, "lives": 1, "closed": "", "owner": "trial"}
+
+    asyncio.run(scene())
+
+
+def test_a_group_that_cannot_come_up_closes_the_mailbox_with_its_reason() -> None:
+    async def scene() -> None:
+        box = Mailbox()
+        assert not await box.stumbled("no memory")
+        assert not await box.stumbled("no memory")
+        await box.hello("life-1", {})  # it came up after all: the count begins anew
+        for _ in range(2):
+            assert not await box.stumbled("no memory")
+        assert await box.stumbled("no memory")
+        assert (await box.about())["closed"] == "no memory"
+        assert not await box.acquire("trial")
 
     asyncio.run(scene())

@@ -41,18 +41,18 @@ def test_a_trial_that_diverges_is_an_answer_and_the_next_one_is_served(clips: Re
     assert server.do("epoch", {"to": 1})["epoch"] == 1
 
 
-def test_a_point_that_cannot_be_built_is_an_answer(server: Server, order: Order) -> None:
+def test_a_mistake_of_the_user_is_an_answer_that_blames_no_trial(server: Server, order: Order) -> None:
     config = replace_settings(order.config, ["model.name=tastgrm"])
     bad = Order(config=config, machine_types=("fan",), score_at=(), folder=order.folder)
     answer = server.do("start", {"order": bad})
-    assert answer == {"failed": "InputError: network 'tastgrm' is unknown; did you mean tastgram?"}
+    assert answer == {"broken": "network 'tastgrm' is unknown; did you mean tastgram?"}
 
 
 def test_an_epoch_after_a_failed_start_is_an_answer_too(server: Server, order: Order) -> None:
     assert server.do("epoch", {"to": 1}) == {"failed": "AssertionError: start comes before epoch"}
 
 
-def test_a_folder_that_cannot_be_written_is_an_answer(server: Server, order: Order, tmp_path: Path) -> None:
+def test_a_full_folder_is_an_answer_that_blames_no_trial(server: Server, order: Order, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     server.do("start", {"order": order})
-    assert "cannot be written" in server.do("epoch", {"to": 1})["failed"]
+    assert "cannot be written" in server.do("epoch", {"to": 1})["broken"]
