@@ -112,7 +112,8 @@ def again(arguments: argparse.Namespace, folder: Path) -> str:
 
 
 def print_progress(done: int, total: int) -> None:
-    print(f"checked {done} of {total} recordings", flush=True)
+    if done == total:
+        print(f"checked {total} recordings", flush=True)
 
 
 def print_plan(shards: Path, folder: Path, config: "RunConfig") -> None:
