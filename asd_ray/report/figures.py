@@ -26,22 +26,25 @@ def trials_figure(summary: Summary) -> str:
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         types = summary.run.machine_types
+        offset = {row.uid: _spread(number, len(summary.trials)) for number, row in enumerate(summary.trials)}
         for state, style in STYLES.items():
-            rows = [row for row in summary.trials if row.state == state]
             points = [
-                (types.index(name) + _spread(number, len(rows)), 100 * value)
-                for number, row in enumerate(rows)
+                (types.index(name) + offset[row.uid], 100 * value)
+                for row in summary.trials
+                if row.state == state
                 for name, value in row.objective.items()
             ]
             if points:
                 axes.scatter(*zip(*points, strict=True), label=state, **style)
-        for place, machine in enumerate(summary.machines):
-            if machine.published is not None:
-                label = baseline_name(summary.run) if place == 0 else None
-                axes.scatter([place], [100 * machine.published.objective], label=label, zorder=3, **PUBLISHED)
-            if machine.best is not None:
-                label = "chosen" if place == 0 else None
-                axes.scatter([place], [100 * machine.best.objective], label=label, zorder=2, **BEST)
+        marked = ((baseline_name(summary.run), "published", PUBLISHED), ("chosen", "best", BEST))
+        for label, which, style in marked:
+            points = [
+                (place + offset[judged.uid], 100 * judged.objective)
+                for place, machine in enumerate(summary.machines)
+                if (judged := getattr(machine, which)) is not None
+            ]
+            if points:
+                axes.scatter(*zip(*points, strict=True), label=label, zorder=3, **style)
         axes.axhline(50, color="#bbbbbb", linewidth=0.8, zorder=0)
         axes.set_xticks(range(len(types)), types)
         axes.set_ylabel("objective on the choosing clips, %")
