@@ -98,23 +98,26 @@ def train(
     trained = plan.all_types if config.search.scope == "joint" else wanted
     with run_lock(folder):
         train_full(folder, shards, config, plan=plan, machine_types=trained, on_epoch=on_epoch)
-        model = folder / WEIGHTS
-        write_weights(folder / "state.pt", model)
-        scores = read_shard(folder / "scores.parquet")
-        paths = []
-        for name in wanted:
-            judged = judge(
-                "full", name, params=params_of(config), clips=plan.clips, scores=scores, config=config.score
-            )
-            path = folder / f"{name}.yaml"
-            write_best(
-                path,
-                judged,
-                machine_type=name,
-                config=config,
-                protocol=plan.protocol,
-                corpus=plan.corpus(shards),
-                model=model,
-            )
-            paths.append(path)
-    return paths
+        return [_write_detector(shards, folder, config, plan=plan, machine_type=name) for name in wanted]
+
+
+def _write_detector(
+    shards: Path, folder: Path, config: RunConfig, *, plan: runfolder.Plan, machine_type: str
+) -> Path:
+    """`<machine_type>.yaml` of a finished training, with the weights beside it."""
+    model, path = folder / WEIGHTS, folder / f"{machine_type}.yaml"
+    write_weights(folder / "state.pt", model)
+    scores = read_shard(folder / "scores.parquet")
+    judged = judge(
+        "full", machine_type, params=params_of(config), clips=plan.clips, scores=scores, config=config.score
+    )
+    write_best(
+        path,
+        judged,
+        machine_type=machine_type,
+        config=config,
+        protocol=plan.protocol,
+        corpus=plan.corpus(shards),
+        model=model,
+    )
+    return path

@@ -80,17 +80,8 @@ def run_search(folder: Path, run: Run, *, visible_labels: list[str], tell: Tell)
         dataset = read_clips(shards, config, visible_labels=visible_labels)
         tell(f"starting {share}")
         with warm_lanes(share, dataset, num_classes=len(run.corpus.classes), scratch=scratch) as lanes:
-            _tune(
-                folder,
-                run,
-                studies,
-                share=share,
-                lanes=lanes,
-                clips=dataset,
-                scratch=scratch,
-                total=missing,
-                tell=tell,
-            )
+            searcher = StudySearcher(studies, run, tell=tell, total=missing)
+            _tune(folder, run, searcher, share=share, lanes=lanes, clips=dataset, scratch=scratch)
 
 
 @contextmanager
@@ -151,32 +142,16 @@ def warm_lanes(share: Share, clips: ray.data.Dataset, *, num_classes: int, scrat
 def _tune(
     folder: Path,
     run: Run,
-    studies: Studies,
+    searcher: "StudySearcher",
     *,
     share: Share,
     lanes: list[Lane],
     clips: ray.data.Dataset,
     scratch: Path,
-    total: int,
-    tell: Tell,
 ) -> None:
-    epochs = run.config.train.epochs
-    fixed: dict[str, Any] = {
-        "base": run.config.model_copy(update={"lanes": share.lane}),
-        "trials": str((folder / runfolder.TRIALS).resolve()),
-        "corpus": run.corpus_identity,
-        "score_at": (*rungs(epochs, run.config.search.eta), epochs),
-    }
-    if share.inline:
-        fixed |= {"clips": clips, "num_classes": len(run.corpus.classes)}
-        trainable = tune.with_resources(tune.with_parameters(InlineTrial, **fixed), share.resources)
-    else:
-        fixed |= {"mailboxes": [lane.mailbox for lane in lanes]}
-        # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need.
-        trainable = tune.with_resources(tune.with_parameters(LaneTrial, **fixed), {"CPU": 0, "memory": 1})
-    searcher = StudySearcher(studies, run, tell=tell, total=total)
+    """Run trials until the searcher has no more. Raises SearchStoppedError."""
     tune.Tuner(
-        trainable,
+        _trainable(folder, run, share=share, lanes=lanes, clips=clips),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=StudyScheduler(searcher),
@@ -196,6 +171,23 @@ def _tune(
     ).fit()
     if searcher.trouble:
         raise SearchStoppedError(searcher.trouble)
+
+
+def _trainable(folder: Path, run: Run, *, share: Share, lanes: list[Lane], clips: ray.data.Dataset) -> Any:
+    """What Tune runs: a thin client of the lanes, or, inline, the training itself."""
+    epochs = run.config.train.epochs
+    fixed: dict[str, Any] = {
+        "base": run.config.model_copy(update={"lanes": share.lane}),
+        "trials": str((folder / runfolder.TRIALS).resolve()),
+        "corpus": run.corpus_identity,
+        "score_at": (*rungs(epochs, run.config.search.eta), epochs),
+    }
+    if share.inline:
+        fixed |= {"clips": clips, "num_classes": len(run.corpus.classes)}
+        return tune.with_resources(tune.with_parameters(InlineTrial, **fixed), share.resources)
+    fixed |= {"mailboxes": [lane.mailbox for lane in lanes]}
+    # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need.
+    return tune.with_resources(tune.with_parameters(LaneTrial, **fixed), {"CPU": 0, "memory": 1})
 
 
 def _trial_name(trial: Any) -> str:

@@ -182,7 +182,8 @@ def test_a_full_disk_in_a_ray_task_is_the_same_one_line(root: Path, tmp_path: Pa
     command = [sys.executable, "-c", WITH_RAY, str(root), str(tmp_path / "out")]
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "InputError: " in failed.stderr.splitlines()[-1]
-    assert "type05/train: cannot be written" in failed.stderr.splitlines()[-1]
+    assert "/type05/train/" in failed.stderr.splitlines()[-1]
+    assert "cannot be written" in failed.stderr.splitlines()[-1]
 
 
 SAMPLE = os.environ.get("ASD_SAMPLE")

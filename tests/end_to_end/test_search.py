@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.end_to_end.conftest import SMALL, run, start, studies_of
+from tests.end_to_end.conftest import ROOT, SMALL, run, start, studies_of
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 
@@ -55,12 +55,10 @@ def test_a_search_ends_with_a_best_config_and_a_model_for_every_machine_type(sha
         assert (folder / "models" / name / "model.safetensors").exists()
     summary = json.loads((folder / "report" / "summary.json").read_text())
     assert set(summary["machine_types"]) == set(TYPES)
-    # Valves may be given points that lie outside the ranges of the others; all other trials are known to all.
-    shared = set(names(folder)["fan"])
-    assert len(shared) >= 5
     for known in names(folder).values():
+        assert known == names(folder)["fan"]
         assert known[0] == "fan-0"
-        assert len(known) >= 5
+        assert len(known) == 6
     assert first.survivors() == []
     assert temporary_files(folder) == []
     assert "Traceback" not in first.output
@@ -159,4 +157,19 @@ def test_inline_and_own_scope_search_each_machine_type_alone(shards: Path, tmp_p
     assert {name: len(uids) for name, uids in known.items()} == {name: 1 + (name == "fan") for name in TYPES}
     for name, found in studies_of(folder).items():
         assert found[0].params["margin"] == 0.7, name
+    assert call.survivors() == []
+
+
+@pytest.mark.skipif("ASD_SAMPLE" not in os.environ, reason="ASD_SAMPLE: folder of the real sample corpus, not set")
+def test_real_recordings_are_prepared_and_searched_by_one_call(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    call = run(
+        ROOT / "launch" / "tune.py", *tune(Path(os.environ["ASD_SAMPLE"]), folder, trials=6)[1:], cwd=tmp_path
+    )
+    assert call.process.returncode == 0, call.output
+    assert "6 machine types, 23 machines" in call.output
+    assert sorted(path.stem for path in (folder / "best").glob("*.yaml")) == sorted(TYPES)
+    for known in names(folder).values():
+        assert known == names(folder)["fan"]
+        assert len(known) == 6
     assert call.survivors() == []
