@@ -87,7 +87,8 @@ def test_a_killed_search_goes_on_and_keeps_every_finished_trial(shards: Path, tm
     call.read_until(lambda line: "[2/6]" in line)
     call.process.send_signal(signal.SIGKILL)
     call.finish()
-    assert call.survivors(patience=30) == []
+    # Ray's own agents take up to a minute to notice that a killed driver took the raylet with it.
+    assert call.survivors(patience=150) == []
     finished = {
         (name, trial.number): trial.value
         for name, found in studies_of(folder).items()
