@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup tune test check bench clean lock
+.PHONY: setup tune test check soak bench clean lock
 
 setup: .venv/ready
 
@@ -35,6 +35,10 @@ lint:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
+
+# Kill a search at twenty random moments; nothing may be lost or done twice. Some fifteen minutes.
+soak: setup
+	$(BIN)/python tests/soak.py
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

@@ -9,16 +9,22 @@ from asd_ray.config import RunConfig, params_of, signature
 from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import write_corpus
+from asd_ray.files import remove_unfinished
 from asd_ray.models import find_system
+from asd_ray.report.judging import judge
 from asd_ray.report.render import rebuild
-from asd_ray.report.summary import Summary, judge
+from asd_ray.report.summary import Summary
 from asd_ray.report.winners import WEIGHTS, write_best, write_weights
 from asd_ray.scoring.anomaly import make_score
 from asd_ray.search import runfolder
+from asd_ray.search.budget import Deadline
 from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
+from asd_ray.search.searcher import Tell
 from asd_ray.search.space import load_space
-from asd_ray.search.tuner import Tell, run_search
+from asd_ray.search.starts import read_starts
+from asd_ray.search.storage import find_store
+from asd_ray.search.tuner import run_search
 from asd_ray.training.trial import Report
 
 __all__ = ["find_shards", "name_run", "prepare", "search", "synthetic_dataset", "train"]
@@ -55,23 +61,49 @@ def name_run(shards: Path, config: RunConfig, space_name: str) -> Path:
     return Path("runs") / f"{shards.name}-{signature(config, manifest.fingerprint, text)}"
 
 
-def search(shards: Path, folder: Path, config: RunConfig, *, space_name: str, tell: Tell) -> Summary:
+def search(
+    shards: Path,
+    folder: Path,
+    config: RunConfig,
+    *,
+    space_name: str,
+    tell: Tell,
+    storage: str | None = None,
+    deadline: Deadline | None = None,
+) -> Summary:
     """Search the best config for every machine type; goes on with what the run folder holds.
 
-    Raises InputError for what a user can mend, KeyboardInterrupt when interrupted.
+    `storage` is the URL of a PostgreSQL server to keep the studies in, instead of the run folder; `deadline` is
+    when this call ends (default: `search.hours` from now). Raises InputError for what a user can mend,
+    KeyboardInterrupt when interrupted.
     """
+    deadline = deadline or Deadline(config.search.hours)
     find_system(config.model.name)
     make_score(config.score.name)
     space, text = load_space(space_name)
     plan = runfolder.plan_clips(shards, config.score.protocol)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     space.check_against(config, plan.all_types, where=space_name)
-    with run_lock(folder):
-        runfolder.open_run(folder, run, clips=plan.clips)
-        for name, reason in run.not_searchable.items():
-            tell(f"{name} is trained on but not searched: {reason}")
-        run_search(folder, run, visible_labels=plan.visible_labels, tell=tell)
-        return rebuild(folder)
+    starts = read_starts(folder, run)
+    with run_lock(folder, tell=tell):
+        store = find_store(folder, storage)
+        run = run.model_copy(update={"storage": store.kept})
+        with store.held():
+            remove_unfinished(folder)
+            runfolder.open_run(folder, run, clips=plan.clips)
+            for name, reason in run.not_searchable.items():
+                tell(f"{name} is trained on but not searched: {reason}")
+            run_search(
+                folder,
+                run,
+                visible_labels=plan.visible_labels,
+                tell=tell,
+                store=store,
+                starts=starts,
+                deadline=deadline,
+            )
+            remove_unfinished(folder)
+            return rebuild(folder, store=store)
 
 
 def train(

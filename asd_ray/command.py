@@ -5,13 +5,30 @@ Exit status: 0 done, 1 the work failed, 2 usage or input, 130 interrupted.
 
 import argparse
 import difflib
+import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from asd_ray import __version__
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def hide_passwords(text: str) -> str:
+    """A text without the passwords of the URLs in it.
+
+    >>> hide_passwords("--storage=postgresql://me:secret@host/db?sslpassword=secret&user=me")
+    '--storage=postgresql://me:***@host/db?sslpassword=***&user=me'
+    """
+    return re.sub(
+        r"(://[^/@]*?:)[^@]*@|(password=)[^&]*",
+        lambda found: (found[1] or found[2]) + "***" + "@" * bool(found[1]),
+        text,
+    )
 
 
 class InputError(ValueError):
@@ -34,7 +51,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         parsed, extra = self.parse_known_args(args)
         if extra:
-            self.error(f"unknown option {extra[0]!r}{self._nearest(extra[0])}")
+            self.error(f"unknown option {hide_passwords(extra[0])!r}{self._nearest(extra[0])}")
         return parsed
 
     def _nearest(self, option: str) -> str:
@@ -45,6 +62,35 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
         raise SystemExit(BAD_INPUT)
+
+
+@contextmanager
+def interruptible(farewell: str) -> Iterator[None]:
+    """Ctrl-C says `farewell` and raises KeyboardInterrupt, once; a second one ends this process at once.
+
+    The second one also kills the processes that this one has started, and waits for nothing.
+    """
+
+    def first(number: int, frame: Any) -> NoReturn:
+        signal.signal(signal.SIGINT, second)
+        os.write(sys.stderr.fileno(), f"\n{farewell}\n".encode())  # print() may be what was interrupted
+        raise KeyboardInterrupt
+
+    def second(number: int, frame: Any) -> NoReturn:
+        import psutil
+
+        for process in psutil.Process().children(recursive=True):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> NoReturn:

@@ -6,12 +6,13 @@ sound detection", and its code (AdamW 1e-4, cosine to 1e-5, batch 64, margin 0.7
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from asd_ray.command import InputError
 from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml, suggestion
@@ -19,6 +20,7 @@ from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml,
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by side
 
 
 class ModelConfig(Strict):
@@ -45,12 +47,45 @@ class TrainConfig(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 2023
 
 
+def check_objective(value: object) -> object:
+    """One objective, or several that are searched side by side: `auc,pauc`."""
+    names = value.split(",") if isinstance(value, str) else []
+    ordered = [name for name in METRICS if name in names]
+    if names == ["mean"]:
+        return value
+    if not ordered or len(ordered) != len(names):
+        raise ValueError(f"got {value!r}; use mean, auc, pauc or mauc, or several of the last three: auc,pauc")
+    return ",".join(ordered)
+
+
 class ScoreConfig(Strict):
     name: str = "margin_cross_entropy"  # of the own machine id, as published
     protocol: Literal["auto", "dcase", "split", "paper"] = "auto"
-    objective: Literal["mean", "auc", "pauc", "mauc"] = "mean"  # mean of AUC and pAUC, as DCASE ranks
+    objective: Annotated[str, BeforeValidator(check_objective)] = "mean"  # of AUC and pAUC, as DCASE ranks
     max_fpr: Annotated[float, Field(gt=0, le=1)] = 0.1
     threshold_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9  # of normal scores
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return tuple(self.objective.split(","))
+
+
+def patience_of(text: str) -> int:
+    """The number of a stopping rule. Raises ValueError naming the one form that there is.
+
+    >>> patience_of("no gain for 20 trials")
+    20
+    """
+    found = re.fullmatch(r"no gain for ([1-9]\d{0,5}) trials", text)
+    if found is None:
+        raise ValueError(f"got {text!r}; write it as 'no gain for 20 trials'")
+    return int(found[1])
+
+
+def check_stop_when(value: object) -> object:
+    if value is not None:
+        patience_of(str(value))
+    return value
 
 
 class SearchConfig(Strict):
@@ -60,6 +95,12 @@ class SearchConfig(Strict):
     eta: Annotated[int, Field(ge=2)] = 3  # a rung keeps 1/eta of the trials
     prune: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    hours: Positive | None = None  # of one call; what runs then is left for the next call
+    stop_when: Annotated[str | None, BeforeValidator(check_stop_when)] = None  # such as no gain for 20 trials
+    warm_start: list[str] = []  # run folders to learn from
+    enqueue: list[str] = []  # configs to try right after the published one
+    confirm: Annotated[int, Field(ge=0)] = 0  # of the best configs of each machine type, after the search
+    seeds: Annotated[int, Field(ge=2)] = 5  # fresh ones, that each of them is trained with again
 
 
 class LaneConfig(Strict):
@@ -70,6 +111,7 @@ class LaneConfig(Strict):
     cpus: Positive = 1.0  # per worker
     gpus: Annotated[float, Field(ge=0, le=1)] | None = None  # per worker; 0.5: two share one; None: 1 if any
     resident: Literal["auto", "shared", "device"] = "auto"
+    deadline: Positive | None = None  # seconds for one epoch; None: ten times the slowest so far
     inline: bool = False  # train inside Tune's own processes, without Ray Train
 
 
@@ -85,6 +127,12 @@ class RunConfig(Strict):
 # May differ between two calls on one run folder: more trials go on, other lanes compute the same.
 NOT_SCIENCE: tuple[KeyPath, ...] = (
     ("search", "trials"),
+    ("search", "hours"),
+    ("search", "stop_when"),
+    ("search", "warm_start"),
+    ("search", "enqueue"),
+    ("search", "confirm"),
+    ("search", "seeds"),
     *(("lanes", name) for name in LaneConfig.model_fields if name != "workers"),
 )
 # What may be searched, and where in the config a sampled value goes.
@@ -139,6 +187,11 @@ def with_params(config: RunConfig, params: Mapping[str, float], *, where: str = 
         for name, value in params.items()
     }
     return replace(config, values, where=where)
+
+
+def with_seed(config: RunConfig, seed: int) -> RunConfig:
+    """The same config, trained with another seed."""
+    return replace(config, {("train", "seed"): seed}, where="train.seed")
 
 
 def params_of(config: RunConfig) -> dict[str, float]:

@@ -1,13 +1,18 @@
 """Files that are whole or not there: written beside, flushed to the disk, renamed."""
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from asd_ray.command import InputError
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_PART = re.compile(r"\..+\.\d+\.part")  # as `writing` names them
 
 
 @contextmanager
@@ -30,11 +35,24 @@ def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
     except OSError as error:
         with suppress(OSError):  # where the folder is no folder, removing fails like writing
             beside.unlink(missing_ok=True)
-        reason = error.strerror or str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be written ({reason}); free some space there") from error
+        raise cannot_write(path, error) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """The one message for a full disk, a folder that is read-only, and the like."""
+    reason = error.strerror or str(error).splitlines()[0]
+    mend = "choose another folder, or mend this one" if error.errno in _REFUSED else "free some space there"
+    return InputError(f"{path}: cannot be written ({reason}); {mend}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers left of their files below a folder that nobody writes to now."""
+    for part in folder.rglob(".*.part"):
+        if _PART.fullmatch(part.name):
+            part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ Writes report/ (report.md, summary.json, trials.csv), best/ and models/ anew.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from asd_ray.command import DONE, Parser, run_command
@@ -15,15 +16,21 @@ from asd_ray.command import DONE, Parser, run_command
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("run", metavar="RUN", type=Path, help="run folder")
+    parser.add_argument(
+        "--storage", metavar="URL", help="PostgreSQL server of the studies (default: $ASD_STORAGE)"
+    )
     return parser.parse_args()
 
 
 def command(arguments: argparse.Namespace) -> int:
     from asd_ray.report.render import rebuild_alone
 
-    summary = rebuild_alone(arguments.run)
+    summary = rebuild_alone(arguments.run, storage=arguments.storage)
     counts = ", ".join(f"{count} {state}" for state, count in summary.counts().items())
     print(f"{len(summary.trials)} trials ({counts or 'none yet'})")
+    for machine in summary.machines:
+        for problem in machine.problems:
+            print(f"{machine.machine_type}: {problem}", file=sys.stderr)
     print(f"report: {arguments.run / 'report' / 'report.md'}")
     return DONE
 

@@ -95,7 +95,8 @@ def print_detector(path: Path) -> None:
 
     best = load(path, Best)
     choosing, reporting = percent(best.choosing["objective"]), percent(best.reporting["objective"])
-    print(f"{best.machine_type}: choosing {choosing}, reporting {reporting} (per cent): {path}")
+    unit = "per cent, optimistic: the same clips do both" if best.protocol == "paper" else "per cent"
+    print(f"{best.machine_type}: choosing {choosing}, reporting {reporting} ({unit}): {path}")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.command import DONE, FAILED, INTERRUPTED, Parser, run_command
+from asd_ray.command import DONE, FAILED, INTERRUPTED, Parser, hide_passwords, interruptible, run_command
 
 if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
     from asd_ray.config import RunConfig
     from asd_ray.report.summary import Summary
-    from asd_ray.search.tuner import Ended
+    from asd_ray.search.searcher import Ended
 
 QUICK = Path(__file__).with_name("quick.yaml")
 # Options that are short for a setting of the config.
@@ -33,81 +33,127 @@ SHORT = {
     "lanes": "lanes.count",
     "workers": "lanes.workers",
     "seed": "search.seed",
+    "hours": "search.hours",
+    "stop_when": "search.stop_when",
+    "warm_start": "search.warm_start",  # a list reads as YAML
+    "enqueue": "search.enqueue",
+    "confirm": "search.confirm",
+    "seeds": "search.seeds",
 }
 
 
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="shards, or a folder of recordings (default: a built-in corpus)")
-    parser.add_argument("--run", type=Path, help="run folder (default: runs/ and a name of what is searched)")
-    parser.add_argument("--config", type=Path, help="YAML file of settings (default: the published ones)")
-    parser.add_argument(
+    what = parser.add_argument_group("what is searched")
+    what.add_argument("--data", type=Path, help="shards, or a folder of recordings (default: a built-in corpus)")
+    what.add_argument("--run", type=Path, help="run folder (default: runs/ and a name of what is searched)")
+    what.add_argument("--config", type=Path, help="YAML file of settings (default: the published ones)")
+    what.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="one setting, e.g. model.width=0.5"
     )
-    parser.add_argument(
+    what.add_argument(
         "--space", default="noisy_arcmix", help="search space, by name or file (default noisy_arcmix)"
     )
-    parser.add_argument("--trials", type=int, help="in all, over all machine types and all calls (default 60)")
-    parser.add_argument("--epochs", type=int, help="of a trial that is not stopped early (default 300)")
-    parser.add_argument("--scope", choices=["joint", "own"], help="train on all machine types, or on the owner's")
-    parser.add_argument("--sampler", choices=["auto", "gp", "tpe", "random"])
-    parser.add_argument("--protocol", choices=["auto", "dcase", "split", "paper"], help="which labels choose")
-    parser.add_argument("--objective", choices=["mean", "auc", "pauc", "mauc"])
-    parser.add_argument("--lanes", type=int, help="trials at a time (default: as many as fit)")
-    parser.add_argument("--workers", type=int, help="data-parallel workers of a lane (default 1)")
-    parser.add_argument("--seed", type=int, help="of the search (default 0)")
-    parser.add_argument("--inline", action="store_true", help="train without Ray Train, for debugging")
-    parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
+    what.add_argument("--scope", choices=["joint", "own"], help="train on all machine types, or on the owner's")
+    what.add_argument("--protocol", choices=["auto", "dcase", "split", "paper"], help="which labels choose")
+    what.add_argument(
+        "--objective", help="mean (of AUC and pAUC, the default), auc, pauc or mauc; or several: auc,pauc"
+    )
+    what.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
+    long = parser.add_argument_group("how long")
+    long.add_argument("--trials", type=int, help="in all, over all machine types and all calls (default 60)")
+    long.add_argument("--epochs", type=int, help="of a trial that is not stopped early (default 300)")
+    long.add_argument("--hours", type=float, help="of this call; what runs then is left for the next one")
+    long.add_argument("--stop-when", metavar="RULE", help="end early: 'no gain for 20 trials', per machine type")
+    start = parser.add_argument_group("where it begins (each may be given more than once)")
+    start.add_argument(
+        "--warm-start",
+        action="append",
+        metavar="RUN",
+        help="learn from a run folder: its values, or its best points",
+    )
+    start.add_argument(
+        "--enqueue", action="append", metavar="CONFIG", help="try a config, or best/<type>.yaml, early"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--sampler", choices=["auto", "gp", "tpe", "random"])
+    how.add_argument("--seed", type=int, help="of the search (default 0)")
+    how.add_argument(
+        "--confirm", type=int, metavar="K", help="train the K best of each machine type again (default 0)"
+    )
+    how.add_argument("--seeds", type=int, metavar="S", help="fresh seeds for each of them (default 5)")
+    where = parser.add_argument_group("where it runs")
+    where.add_argument("--lanes", type=int, help="trials at a time (default: as many as fit)")
+    where.add_argument("--workers", type=int, help="data-parallel workers of a lane (default 1)")
+    where.add_argument(
+        "--storage", metavar="URL", help="PostgreSQL server to keep the studies in (default: $ASD_STORAGE, if set)"
+    )
+    where.add_argument("--inline", action="store_true", help="train without Ray Train, for debugging")
     return parser.parse_args()
 
 
 def settings(arguments: argparse.Namespace) -> list[str]:
-    short = [
-        f"{name}={getattr(arguments, key)}" for key, name in SHORT.items() if getattr(arguments, key) is not None
-    ]
+    given = {name: getattr(arguments, key) for key, name in SHORT.items()}
+    short = [f"{name}={value}" for name, value in given.items() if value is not None]
     return [*short, *(["lanes.inline=true"] if arguments.inline else []), *arguments.set]
 
 
 def command(arguments: argparse.Namespace) -> int:
     from asd_ray.config import load_config
 
-    built_in = arguments.data is None
-    config = load_config(arguments.config or (QUICK if built_in else None), settings(arguments))
+    began = time.monotonic()
+    config = load_config(arguments.config or (None if arguments.data else QUICK), settings(arguments))
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
+    from asd_ray.search.budget import Deadline
     from asd_ray.search.tuner import SearchStoppedError
 
+    shards = find_shards(arguments)
+    folder = arguments.run or api.name_run(shards, config, arguments.space)
+    print_plan(shards, folder, config)
+    deadline = Deadline(config.search.hours, began=began)
+    began = time.monotonic()
+    go_on = f"go on with: python launch/tune.py {again(arguments, folder)}"
+    try:
+        with interruptible(f"interrupted; {go_on}"):
+            summary = api.search(
+                shards,
+                folder,
+                config,
+                space_name=arguments.space,
+                storage=arguments.storage,
+                deadline=deadline,
+                tell=lambda event: print_event(event, began),
+            )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SearchStoppedError as error:
+        print(f"the search stopped: {error}", file=sys.stderr)
+        print(go_on, file=sys.stderr)
+        return FAILED
+    print_end(folder, summary)
+    return DONE if deadline.over or all(machine.handed_over for machine in summary.machines) else FAILED
+
+
+def find_shards(arguments: argparse.Namespace) -> Path:
+    """The shards of --data; without it, those of the built-in corpus."""
+    from asd_ray import api
+
+    built_in = arguments.data is None
     if built_in:
         print(f"no --data given: using the built-in corpus of synthetic machines in {api.SYNTHETIC}")
-        arguments.data = api.synthetic_dataset()
-    shards = api.find_shards(
-        arguments.data,
+    return api.find_shards(
+        api.synthetic_dataset() if built_in else arguments.data,
         valid_fraction=0.25 if built_in else 0.05,  # a small corpus: a threshold needs some validation clips
         resample=arguments.resample,
         on_progress=print_progress,
     )
-    folder = arguments.run or api.name_run(shards, config, arguments.space)
-    print_plan(shards, folder, config)
-    began = time.monotonic()
-    try:
-        summary = api.search(
-            shards, folder, config, space_name=arguments.space, tell=lambda event: print_event(event, began)
-        )
-    except KeyboardInterrupt:
-        print(f"interrupted; go on with: python launch/tune.py {again(arguments, folder)}", file=sys.stderr)
-        return INTERRUPTED
-    except SearchStoppedError as error:
-        print(f"the search stopped: {error}", file=sys.stderr)
-        print(f"go on with: python launch/tune.py {again(arguments, folder)}", file=sys.stderr)
-        return FAILED
-    print_end(folder, summary)
-    return DONE if all(machine.best for machine in summary.machines) else FAILED
 
 
 def again(arguments: argparse.Namespace, folder: Path) -> str:
     """The arguments that continue this search."""
     import shlex
 
-    words = sys.argv[1:]
+    words = [hide_passwords(word) for word in sys.argv[1:]]
     return shlex.join(words if arguments.run else [*words, "--run", str(folder)])
 
 
@@ -141,7 +187,10 @@ def print_event(event: "str | Ended", began: float) -> None:
         return
     values = " ".join(f"{name} {100 * value:.1f}" for name, value in event.values.items())
     what = f": {event.reason}" if event.reason else f" after {event.epochs} epochs: {values}"
-    print(f"{seconds}  [{event.number}/{event.total}] {event.proposal.uid} {event.outcome}{what}", flush=True)
+    name, outcome = event.proposal.uid, str(event.outcome)
+    if event.seed is not None:
+        name, outcome = f"{name} seed {event.seed}", "confirmed" if outcome == "complete" else outcome
+    print(f"{seconds}  [{event.number}/{event.total}] {name} {outcome}{what}", flush=True)
 
 
 def print_end(folder: Path, summary: "Summary") -> None:
@@ -149,26 +198,44 @@ def print_end(folder: Path, summary: "Summary") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from asd_ray.report.render import percent
+    from asd_ray.report.render import cells
     from asd_ray.report.summary import baseline_name
 
-    table = Table(
-        "machine type", "best trial", "choosing", "reporting", baseline_name(summary.run), box=box.SIMPLE
-    )
+    baseline = baseline_name(summary.run)
+    table = Table("machine type", "best trial", "choosing", "reporting", baseline, box=box.SIMPLE)
     for machine in summary.machines:
-        best, published = machine.best, machine.published
-        if best is None:
-            table.add_row(machine.machine_type, "none is complete")
-            continue
-        scores = [best.objective, best.reporting_objective, published.reporting_objective if published else None]
-        table.add_row(machine.machine_type, best.uid, *map(percent, scores))
-    Console().print(table)
+        if machine.best is None:
+            table.add_row(machine.machine_type, "none: see below" if machine.problems else "none is complete")
+        else:
+            table.add_row(machine.machine_type, machine.best.uid, *cells(machine, optimistic=summary.optimistic))
+    Console(markup=False, highlight=False).print(table)
     print("in per cent, chance is 50; choosing: on the clips that chose the config; reporting: on the others,")
     print("which the configuration that the search started from is judged by too")
+    print_standing(summary, baseline)
     print(f"report: {folder / 'report' / 'report.md'}")
-    first = next((machine.machine_type for machine in summary.machines if machine.best), None)
+    first = next((machine.machine_type for machine in summary.machines if machine.handed_over), None)
     if first is not None:
         print(f"next:   python launch/score.py {folder / 'best' / f'{first}.yaml'} RECORDINGS")
+
+
+def print_standing(summary: "Summary", baseline: str) -> None:
+    """What may be believed of each winner, and what is lost."""
+    from asd_ray.report.render import marked, with_interval
+    from asd_ray.report.summary import NOT_CONFIRMED
+
+    standings = {machine.standing for machine in summary.machines}
+    if standings == {NOT_CONFIRMED}:
+        print(f"{NOT_CONFIRMED}: --confirm 3 trains the best of each machine type again with fresh seeds")
+    for machine in summary.machines if standings != {NOT_CONFIRMED} else ():
+        print(f"{machine.machine_type}: {machine.standing}", end="")
+        if machine.confirmed is not None:
+            difference = with_interval(machine.confirmed.difference, signed=True)
+            against = f"{marked(difference, summary.optimistic)} against the {baseline}: "
+            print(f"; {against if machine.confirmed.difference else ''}{machine.confirmed.verdict}", end="")
+        print()
+    for machine in summary.machines:
+        for problem in machine.problems:
+            print(f"{machine.machine_type}: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

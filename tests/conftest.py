@@ -1,9 +1,23 @@
 """What tests share: a small corpus of synthetic machines, prepared once."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
+from tests.postgresql import Server, binaries, serving
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A real server of this session's own."""
+    found = binaries()
+    if found is None:
+        pytest.skip("no PostgreSQL server is installed here: apt-get install postgresql")
+    with serving(found) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +36,37 @@ def shards(dataset: Path) -> Path:
     out = dataset.parent / "shards"
     prepare(dataset, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def small_dataset(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """52 of these clips: fan and pump."""
+    root = tmp_path_factory.mktemp("small") / "machines"
+    for name in ("fan", "pump"):
+        shutil.copytree(dataset / name, root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_shards(small_dataset: Path) -> Path:
+    from asd_ray.data.prepare import prepare
+
+    out = small_dataset.parent / "shards"
+    prepare(small_dataset, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def confirmed_run(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three trials of one epoch; the best two of both machine types confirmed with two seeds. Copy it first."""
+    from tests import local_search
+
+    folder = tmp_path_factory.mktemp("runs") / "confirmed"
+    settings = ["search.trials=3", "search.confirm=2", "search.seeds=2", "train.epochs=1"]
+    run, plan = local_search.begin(small_shards, folder, settings)
+    clips = local_search.clips_for(small_shards, plan)
+    local_search.search(folder, run, local_search.Commander(clips, num_classes=len(run.corpus.classes)))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -162,7 +162,15 @@ def test_the_signature_changes_with_the_science(setting: str) -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["search.trials=61", "lanes.count=3", "lanes.cpus=2", "lanes.inline=true", "lanes.resident=shared"],
+    [
+        "search.trials=61",
+        "lanes.count=3",
+        "lanes.cpus=2",
+        "lanes.inline=true",
+        "lanes.resident=shared",
+        "search.confirm=3",
+        "search.seeds=7",
+    ],
 )
 def test_the_signature_does_not_change_with_lanes_or_the_number_of_trials(setting: str) -> None:
     assert signature(replace_settings(RunConfig(), [setting])) == signature(RunConfig())

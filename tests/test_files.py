@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.command import InputError
-from asd_ray.files import to_json, write_whole, writing
+from asd_ray.files import remove_unfinished, to_json, write_whole, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -89,6 +89,17 @@ def test_a_folder_that_is_a_file_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/below: cannot be written"):
         write_whole(tmp_path / "file" / "below", "text")
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["state.pt", ".lock", "a.part", ".hidden.part", ".state.pt.torn", "below/state.pt"]
+    for name in (*kept, ".state.pt.123.part", "below/.scores.parquet.7.part"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(
+        kept
+    )
 
 
 def test_json_is_readable_and_knows_no_nan() -> None:

@@ -43,8 +43,11 @@ def stream_shards(
         return blank_labels(add_sgram(table, to_sgram()), visible)
 
     items = ray.data.from_items(paths, override_num_blocks=len(paths))
+    cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    # No CPU is asked for: blocks that were lost with a node are read again when lanes hold all CPUs.
+    read_all = items.map_batches(read, batch_size=1, zero_copy_batch=True, num_cpus=0, concurrency=max(1, cpus))
     try:
-        dataset: ray.data.Dataset = items.map_batches(read, batch_size=1, zero_copy_batch=True).materialize()
+        dataset: ray.data.Dataset = read_all.materialize()
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise error.cause from None

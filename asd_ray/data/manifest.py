@@ -171,9 +171,3 @@ class _Lines:
 
     def __init__(self, lines: list[str]) -> None:
         self.write = lines.append
-
-
-def cannot_write(folder: Path, error: OSError) -> InputError:
-    """The one message for a full disk, a read-only folder and the like."""
-    reason = error.strerror or str(error).splitlines()[0]
-    return InputError(f"{folder}: cannot be written ({reason}); free some space there or choose another folder")

@@ -3,9 +3,8 @@
 The work itself is in `shards` and knows no ray; this file decides what must be done, where, and reports on it.
 """
 
-import fcntl
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from asd_ray.command import InputError
 from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import Problem, read_corpus
-from asd_ray.data.manifest import Manifest, Options, cannot_write
+from asd_ray.data.manifest import Manifest, Options
 from asd_ray.data.shards import (
     ShardPlan,
     ShardResult,
@@ -24,6 +23,7 @@ from asd_ray.data.shards import (
     usable,
     write_shard,
 )
+from asd_ray.locks import folder_lock
 
 # Starting Ray costs five to twenty seconds; one core prepares about 200 clips in a second.
 FEWEST_CLIPS_FOR_RAY = 2048
@@ -55,7 +55,7 @@ def prepare(
     if strict:
         _refuse(root, corpus.problems)
     source = source_signature(corpus, options=options)
-    with _locked(out):
+    with folder_lock(out, mend="another prepare is at work there; wait for it, or stop it"):
         manifest = _already_prepared(out, source)
         if manifest is not None and not (strict and manifest.quarantined):
             return manifest
@@ -88,21 +88,6 @@ def _already_prepared(out: Path, source: str) -> Manifest | None:
 def _refuse(root: Path, problems: Iterable[Problem]) -> None:
     for problem in problems:
         raise BadRecording(root / problem.path, problem.cause, problem.mend)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """One prepare at a time in a folder; the lock of a killed process is gone with it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with (out / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{out}: another prepare is at work there; wait for it, or stop it") from None
-            yield
-    except OSError as error:
-        raise cannot_write(out, error) from error
 
 
 def _write_shards(

@@ -36,12 +36,12 @@ def trials_figure(summary: Summary) -> str:
             ]
             if points:
                 axes.scatter(*zip(*points, strict=True), label=state, **style)
-        marked = ((baseline_name(summary.run), "published", PUBLISHED), ("chosen", "best", BEST))
+        marked = ((baseline_name(summary.run), "published", PUBLISHED), ("best observed", "observed", BEST))
         for label, which, style in marked:
             points = [
                 (place + offset[judged.uid], 100 * judged.objective)
                 for place, machine in enumerate(summary.machines)
-                if (judged := getattr(machine, which)) is not None
+                if (judged := getattr(machine, which)) is not None and judged.uid in offset
             ]
             if points:
                 axes.scatter(*zip(*points, strict=True), label=label, zorder=3, **style)
@@ -49,7 +49,8 @@ def trials_figure(summary: Summary) -> str:
         axes.set_xticks(range(len(types)), types)
         axes.set_ylabel("objective on the choosing clips, %")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        if axes.get_legend_handles_labels()[0]:  # a search may end before its first trial has
+            axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Title": "Trials of the search"})
     return text.getvalue()

@@ -9,26 +9,29 @@ import jinja2
 
 from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
+from asd_ray.report.confirmed import Retrained
 from asd_ray.report.figures import trials_figure
-from asd_ray.report.summary import Judged, Summary, baseline_name, summarise
-from asd_ray.report.winners import write_winners
+from asd_ray.report.judging import Judged
+from asd_ray.report.summary import MachineSummary, Summary, baseline_name, summarise
+from asd_ray.report.winners import confirmed_entry, plain, write_winners
+from asd_ray.scoring.intervals import Estimate
 from asd_ray.search import runfolder
 from asd_ray.search.journal import run_lock
-from asd_ray.search.storage import open_studies
+from asd_ray.search.storage import Store, find_store, open_studies
 from asd_ray.training.trial import flat
 
 UNDEFINED = "undefined"
 
 
-def rebuild(folder: Path) -> Summary:
+def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     """Write report/, best/ and models/ anew from what is on disk. Raises InputError if it is no run folder.
 
-    Hold the run's lock: see `rebuild_alone`.
+    Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`.
     """
     run, clips = runfolder.read_run(folder)
-    studies, _ = open_studies(folder, run, take_over=False)
+    studies, _ = open_studies(folder, run, take_over=False, store=store)
     summary = summarise(folder, run, clips=clips, studies=studies)
-    write_winners(folder, summary)
+    summary = summary.with_lost_weights(write_winners(folder, summary))
     report = folder / "report"
     write_whole(report / "trials.csv", trials_csv(summary))
     write_whole(report / "summary.json", to_json(as_json(summary)))
@@ -37,11 +40,16 @@ def rebuild(folder: Path) -> Summary:
     return summary
 
 
-def rebuild_alone(folder: Path) -> Summary:
-    """`rebuild` while no search is running on the folder. Raises InputError if one is."""
+def rebuild_alone(folder: Path, *, storage: str | None = None) -> Summary:
+    """`rebuild` while no search is running on the folder. Raises InputError if one is.
+
+    `storage` is the URL of the server that the studies are kept in, if they are: see `find_store`.
+    """
     runfolder.read_run(folder)  # first, so that no lock file is left in a folder that is no run
     with run_lock(folder):
-        return rebuild(folder)
+        store = find_store(folder, storage)
+        with store.held():
+            return rebuild(folder, store=store)
 
 
 def trials_csv(summary: Summary) -> str:
@@ -66,20 +74,50 @@ def as_json(summary: Summary) -> dict[str, Any]:
     return {
         "asd_ray": run.asd_ray,
         "protocol": run.protocol,
-        "optimistic": run.protocol == "paper",
+        "optimistic": summary.optimistic,
         "objective": run.config.score.objective,
         "trials": summary.counts(),
         "corpus": {"path": run.corpus.path, "fingerprint": run.corpus.fingerprint},
-        "machine_types": {
-            machine.machine_type: {
-                "best": _judged_json(machine.best),
-                "published": _judged_json(machine.published),
-                "at_edge": list(machine.at_edge),
-            }
-            for machine in summary.machines
-        },
+        "machine_types": {machine.machine_type: _machine_json(machine) for machine in summary.machines},
+        "baseline": baseline_name(run),
         "not_searchable": run.not_searchable,
     }
+
+
+def _machine_json(machine: MachineSummary) -> dict[str, Any]:
+    confirmed = machine.confirmed
+    entry = None if confirmed is None else confirmed_entry(confirmed)
+    return {
+        "best": _judged_json(machine.best),
+        "published": _judged_json(machine.published),
+        "at_edge": list(machine.at_edge),
+        "standing": machine.standing,
+        "reporting_estimate": {
+            "best": plain(machine.best_estimate),
+            "published": plain(machine.published_estimate),
+        },
+        "confirmed": None if entry is None else entry.model_dump(),
+        "candidates": [] if confirmed is None else [_candidate_json(one) for one in confirmed.candidates],
+        "selection_bias": {
+            "observed_best": None if machine.observed is None else machine.observed.uid,
+            "choosing_minus_reporting": None if machine.observed is None else machine.observed.optimism,
+            "published_choosing_minus_reporting": None
+            if machine.published is None
+            else machine.published.optimism,
+            "search_minus_confirmed": machine.curse,
+        },
+        "not_reportable": machine.not_reportable,
+        "problems": list(machine.problems),
+        "pareto": [point.plain() for point in machine.pareto],
+    }
+
+
+def _candidate_json(one: Retrained) -> dict[str, Any]:
+    by_seed = {
+        str(judged.seed): {"choosing": judged.objective, "reporting": judged.reporting_objective}
+        for judged in one.trainings
+    }
+    return {"trial": one.uid, "params": one.params, "failed": one.failed, "seeds": by_seed}
 
 
 def _judged_json(judged: Judged | None) -> dict[str, Any] | None:
@@ -87,6 +125,7 @@ def _judged_json(judged: Judged | None) -> dict[str, Any] | None:
         return None
     return {
         "trial": judged.uid,
+        "seed": judged.seed,
         "params": judged.params,
         "choosing": {"objective": judged.objective, **flat(judged.choosing)},
         "reporting": {"objective": judged.reporting_objective, **flat(judged.reporting)},
@@ -99,6 +138,49 @@ def percent(value: float | None) -> str:
     return UNDEFINED if value is None else f"{100 * value:.1f}"
 
 
+def spread(mean: float, sd: float | None) -> str:
+    """`85.1 ± 1.2`; of one seed, the value alone."""
+    return percent(mean) if sd is None else f"{percent(mean)} ± {percent(sd)}"
+
+
+def with_interval(estimate: Estimate | None, *, signed: bool = False) -> str:
+    """`85.1 ± 1.2 [81.0, 88.3]`, with its signs where it is a difference."""
+    if estimate is None:
+        return UNDEFINED
+    form = "{:+.1f}" if signed else "{:.1f}"
+    text = form.format(100 * estimate.mean) + ("" if estimate.sd is None else f" ± {percent(estimate.sd)}")
+    if estimate.interval is None:
+        return f"{text} (no interval: {estimate.note})"
+    low, high = (form.format(100 * end) for end in estimate.interval)
+    return f"{text} [{low}, {high}]"
+
+
+def points(value: float | None) -> str:
+    """A difference, in points."""
+    return UNDEFINED if value is None else f"{100 * value:+.1f}"
+
+
+def marked(text: str, optimistic: bool) -> str:
+    """A figure on labels that also chose says so."""
+    return f"{text} (optimistic)" if optimistic and text != UNDEFINED else text
+
+
+def cells(machine: MachineSummary, *, optimistic: bool) -> tuple[str, str, str]:
+    """Choosing, reporting, and the starting configuration's reporting, as printed at the end of a search.
+
+    Of a confirmed winner, mean and standard deviation over seeds; intervals are left to the report.
+    """
+    best, published, confirmed = machine.best, machine.published, machine.confirmed
+    assert best is not None
+    if confirmed is not None and confirmed.winner is not None:
+        found = [confirmed.winner.choosing, confirmed.winner.reporting, confirmed.baseline.reporting]
+    else:
+        values = [best.objective, best.reporting_objective, published.reporting_objective if published else None]
+        found = [None if value is None else (value, None) for value in values]
+    choosing, reporting, started = (marked(spread(*one) if one else UNDEFINED, optimistic) for one in found)
+    return choosing, reporting, started
+
+
 def markdown(summary: Summary) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asd_ray.report"),
@@ -107,7 +189,14 @@ def markdown(summary: Summary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
+    optimistic = summary.optimistic
+    environment.filters |= {
+        "percent": lambda value: marked(percent(value), optimistic),
+        "spread": lambda found: marked(spread(*found) if found else UNDEFINED, optimistic),
+        "with_interval": lambda found: marked(with_interval(found), optimistic),
+        "difference": lambda found: marked(with_interval(found, signed=True), optimistic),
+        "points": lambda value: marked(points(value), optimistic),
+    }
     return environment.get_template("report.md.jinja").render(
         summary=summary, run=summary.run, baseline=baseline_name(summary.run)
     )

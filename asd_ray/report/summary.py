@@ -1,14 +1,14 @@
 """What a search found, read from its run folder alone: per machine type the best config and how good it is.
 
-The choice was made on the choosing clips, by the studies. Here, and only here, the labels of the reporting clips
-are read, and only for trials that were chosen before.
+The choice was made on the choosing clips: by the studies, and, where it was confirmed, by the mean over fresh
+seeds.
 """
 
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.command import InputError
-from asd_ray.config import LossConfig, ScoreConfig
-from asd_ray.data.manifest import read_shard
-from asd_ray.scoring.anomaly import Threshold, fit_threshold
-from asd_ray.scoring.metrics import MachineMetrics, machine_metrics, objective_value
+from asd_ray.config import LossConfig
+from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
+from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate
+from asd_ray.report.pareto import ParetoPoint, pareto_points
+from asd_ray.scoring.intervals import Estimate
+from asd_ray.scoring.protocol import why_unusable
+from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.space import Range, StudySpace
 from asd_ray.search.studies import Studies
@@ -33,30 +36,45 @@ STATE_NAMES = {
 }
 NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, 1.57)}
 EDGE = 0.02  # of a range, in the scale it is sampled in: nearer than this counts as at its edge
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """One trial, judged for one machine type on the choosing and on the reporting clips."""
-
-    uid: str
-    params: dict[str, float]
-    objective: float  # on the choosing clips
-    choosing: MachineMetrics
-    reporting: MachineMetrics
-    reporting_objective: float | None
-    threshold: Threshold
-    threshold_clips: str  # which clips it was fitted to
+NOT_CONFIRMED = "one seed, not confirmed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSummary:
-    """One machine type: the winner, the published configuration, and whether the space was wide enough."""
+    """One machine type: the winner, the configuration that the search started from, and what to make of them.
+
+    `best` is handed over: the confirmed winner's best training, or else `observed`, the best trial of the search.
+    `published` is the trial of the starting configuration. `standing` says in words whether the winner is
+    confirmed, `problems` what is lost and how to mend it, `not_reportable` why there is no figure on the
+    reporting clips.
+    """
 
     machine_type: str
     best: Judged | None
+    observed: Judged | None
     published: Judged | None
     at_edge: tuple[str, ...]
+    confirmed: Confirmed | None
+    best_estimate: Estimate | None
+    published_estimate: Estimate | None
+    standing: str
+    not_reportable: str
+    problems: tuple[str, ...]
+    pareto: tuple[ParetoPoint, ...]  # where there are several objectives
+    weights_lost: bool = False
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether best/ and models/ hold the winner."""
+        return self.best is not None and not self.weights_lost
+
+    @property
+    def curse(self) -> float | None:
+        """What its seed flattered the best observed trial by: its value in the search minus its confirmed mean."""
+        if self.confirmed is None or self.observed is None:
+            return None
+        mean = self.confirmed.mean_of(self.observed.uid)
+        return None if mean is None else self.observed.objective - mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +100,26 @@ class Summary:
     def counts(self) -> dict[str, int]:
         return dict(Counter(trial.state for trial in self.trials))
 
+    def searched(self, uid: str, machine_type: str) -> float | None:
+        """A trial's objective on the choosing clips, as the search saw it."""
+        values = [row.objective.get(machine_type) for row in self.trials if row.uid == uid]
+        return values[0] if values else None
+
+    def with_lost_weights(self, problems: Mapping[str, str]) -> "Summary":
+        """The same, with what is missing of the winners of some machine types."""
+        machines = (
+            replace(machine, problems=(*machine.problems, problems[machine.machine_type]), weights_lost=True)
+            if machine.machine_type in problems
+            else machine
+            for machine in self.machines
+        )
+        return replace(self, machines=tuple(machines))
+
+    @property
+    def optimistic(self) -> bool:
+        """The same labels chose and report."""
+        return self.run.protocol == "paper"
+
 
 def baseline_name(run: Run) -> str:
     """What the configuration that the search started from is: the published loss, unless settings changed it."""
@@ -89,92 +127,114 @@ def baseline_name(run: Run) -> str:
 
 
 def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> Summary:
-    machines = tuple(
-        _summarise_machine(folder, run, name, clips=clips, studies=studies) for name in run.machine_types
-    )
-    return Summary(run=run, machines=machines, trials=_rows(folder, run, studies))
-
-
-def _summarise_machine(
-    folder: Path, run: Run, machine_type: str, *, clips: pa.Table, studies: Studies
-) -> MachineSummary:
-    best = studies.best(machine_type)
-    judged = None if best is None else _judge(folder, run, machine_type, clips=clips, found=best)
-    published = studies.published(machine_type)
-    return MachineSummary(
-        machine_type=machine_type,
-        best=judged,
-        published=None if published is None else _judge(folder, run, machine_type, clips=clips, found=published),
-        at_edge=() if judged is None else edges(run.space.of(machine_type), judged.params),
+    reader = _Reader(folder, run, clips, studies)
+    return Summary(
+        run=run,
+        machines=tuple(reader.machine(name) for name in run.machine_types),
+        trials=_rows(folder, run, studies),
     )
 
 
-def _judge(
-    folder: Path, run: Run, machine_type: str, *, clips: pa.Table, found: tuple[str, FrozenTrial]
-) -> Judged:
-    uid, trial = found
-    return judge(
-        uid,
-        machine_type,
-        params=run.space.of(machine_type).active(trial.params),
-        clips=clips,
-        scores=_read_scores(folder / TRIALS / uid / "scores.parquet"),
-        config=run.config.score,
-    )
+class _Reader:
+    """Reads the run folder machine type by machine type: what one of them lost does not cost the others."""
 
+    def __init__(self, folder: Path, run: Run, clips: pa.Table, studies: Studies) -> None:
+        self._folder, self._run, self._clips, self._studies = folder, run, clips, studies
+        self._unreadable = ""
+        self._confirmation: Confirmation | None = None
+        try:
+            self._confirmation = read_confirmation(folder)
+        except InputError as error:
+            self._unreadable = f"{error}; delete {PLAN} and call the search with --confirm again"
 
-def _read_scores(path: Path) -> pa.Table:
-    try:
-        return read_shard(path)
-    except InputError:
-        raise InputError(f"{path}: missing or damaged; delete its trial's folder and search again") from None
-
-
-def judge(
-    uid: str,
-    machine_type: str,
-    *,
-    params: dict[str, float],
-    clips: pa.Table,
-    scores: pa.Table,
-    config: ScoreConfig,
-) -> Judged:
-    """Put the scores of a trial and the labels of the clips together, for one machine type."""
-    score_of = dict(zip(scores.column("clip_id").to_pylist(), scores.column("score").to_pylist(), strict=True))
-    rows = [row for row in clips.to_pylist() if row["machine_type"] == machine_type]
-
-    def metrics(role: str) -> MachineMetrics:
-        chosen = [row for row in rows if row[role]]
-        return machine_metrics(
-            machine_type,
-            [row["machine_id"] for row in chosen],
-            is_anomaly=[row["is_anomaly"] for row in chosen],
-            score=[score_of[row["clip_id"]] for row in chosen],
-            max_fpr=config.max_fpr,
+    def machine(self, machine_type: str) -> MachineSummary:
+        problems = [self._unreadable] if self._unreadable else []
+        observed = self._trial(machine_type, self._studies.best(machine_type), problems)
+        published = self._trial(machine_type, self._studies.published(machine_type), problems)
+        confirmed, standing = self._confirmed(machine_type, problems)
+        best, score = observed, self._run.config.score
+        if confirmed is not None:
+            best = None if confirmed.winner is None else confirmed.winner.handed_over
+            estimates = (confirmed.winner_estimate, confirmed.baseline_estimate)
+        else:
+            one_seed = [reporting_estimate((one,), config=score) if one else None for one in (best, published)]
+            estimates = (one_seed[0], one_seed[1])
+        return MachineSummary(
+            machine_type=machine_type,
+            best=best,
+            observed=observed,
+            published=published,
+            at_edge=() if best is None else edges(self._run.space.of(machine_type), best.params),
+            confirmed=confirmed,
+            best_estimate=estimates[0],
+            published_estimate=estimates[1],
+            standing=standing,
+            not_reportable=self._why_not_reportable(machine_type),
+            problems=tuple(problems),
+            pareto=pareto_points(machine_type, self._run, self._studies),
         )
 
-    normal, fitted_to = normal_scores(scores, machine_type)
-    choosing, reporting = metrics("chooses"), metrics("reports")
-    objective = objective_value(choosing, config.objective)
-    assert objective is not None, "a machine type without it has no study"
-    return Judged(
-        uid=uid,
-        params=params,
-        objective=objective,
-        choosing=choosing,
-        reporting=reporting,
-        reporting_objective=objective_value(reporting, config.objective),
-        threshold=fit_threshold(normal, quantile=config.threshold_quantile),
-        threshold_clips=fitted_to,
-    )
+    def _trial(
+        self, machine_type: str, found: tuple[str, FrozenTrial] | None, problems: list[str]
+    ) -> Judged | None:
+        """A trial of the search, judged; what is lost is noted."""
+        if found is None:
+            return None
+        uid, trial = found
+        mend = "put it back, or call the search with --confirm, which trains the best configs again"
+        try:
+            return judge(
+                uid,
+                machine_type,
+                params=self._run.space.of(machine_type).active(trial.params),
+                clips=self._clips,
+                scores=read_scores(self._folder / TRIALS / uid / "scores.parquet", mend=mend),
+                config=self._run.config.score,
+                seed=self._run.config.train.seed,
+            )
+        except InputError as error:
+            problems.append(str(error))
+            return None
 
+    def _confirmed(self, machine_type: str, problems: list[str]) -> tuple[Confirmed | None, str]:
+        """The confirmation, once all of its trainings have ended, and what to say of it."""
+        confirmation = self._confirmation
+        if confirmation is None or not confirmation.plan.best.get(machine_type):
+            return None, NOT_CONFIRMED
+        left = left_to_do(machine_type, confirmation)
+        if left:
+            return None, f"{NOT_CONFIRMED}: {left} trainings are left, call the search with --confirm again"
+        try:
+            confirmed = confirmed_of(
+                machine_type,
+                confirmation,
+                judge_training=lambda training: self._training(machine_type, training),
+                config=self._run.config.score,
+            )
+        except InputError as error:
+            problems.append(str(error))
+            return None, NOT_CONFIRMED
+        problems += [f"{one.uid} failed with {one.failed}" for one in confirmed.candidates if one.failed]
+        since = count_ended(self._studies) - confirmation.plan.trials
+        newer = f"; {since} trials have ended since, call it with --confirm again" if since > 0 else ""
+        return confirmed, f"confirmed with {len(confirmed.seeds)} seeds{newer}"
 
-def normal_scores(scores: pa.Table, machine_type: str) -> tuple[list[float], str]:
-    """The scores that a threshold is fitted to, and which clips they are of."""
-    rows = [row for row in scores.to_pylist() if row["machine_type"] == machine_type]
-    normal = [row for row in rows if row["split"] in ("train", "valid")]
-    few = any(row["split"] == "train" for row in normal)
-    return [row["score"] for row in normal], "validation and training clips" if few else "validation clips"
+    def _training(self, machine_type: str, training: Training) -> Judged:
+        folder = self._folder / TRIALS / training.place
+        return judge(
+            training.candidate.uid,
+            machine_type,
+            params=training.candidate.params,
+            clips=self._clips,
+            scores=read_scores(folder / "scores.parquet", mend="call the search with --confirm again"),
+            config=self._run.config.score,
+            seed=training.seed,
+            place=training.place,
+        )
+
+    def _why_not_reportable(self, machine_type: str) -> str:
+        rows = [row for row in self._clips.to_pylist() if row["machine_type"] == machine_type and row["reports"]]
+        return why_unusable((row["machine_id"], row["is_anomaly"]) for row in rows)
 
 
 def edges(space: StudySpace, params: Mapping[str, float]) -> tuple[str, ...]:

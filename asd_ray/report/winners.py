@@ -1,15 +1,20 @@
 """best/<machine_type>.yaml and models/<machine_type>/: what a search hands over."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
 from asd_ray.command import InputError
-from asd_ray.config import RunConfig, with_params
+from asd_ray.config import RunConfig, with_params, with_seed
 from asd_ray.files import write_whole, writing
-from asd_ray.report.summary import Judged, Summary
-from asd_ray.scoring.detector import Best, ThresholdEntry, sha256_of
+from asd_ray.report.confirmed import Confirmed
+from asd_ray.report.judging import Judged
+from asd_ray.report.summary import MachineSummary, Summary
+from asd_ray.scoring.detector import Best, ConfirmedEntry, ThresholdEntry, sha256_of
+from asd_ray.scoring.intervals import Estimate
 from asd_ray.search.runfolder import TRIALS, Corpus
 from asd_ray.strict_yaml import dump
 from asd_ray.training import checkpoint
@@ -18,32 +23,48 @@ from asd_ray.training.trial import flat
 WEIGHTS = "model.safetensors"
 
 
-def write_winners(folder: Path, summary: Summary) -> list[Path]:
-    """One YAML and one file of weights per machine type that has a complete trial; the YAML comes last."""
-    paths = []
+def write_winners(folder: Path, summary: Summary) -> dict[str, str]:
+    """One YAML and one file of weights per machine type that has a winner; the YAML comes last.
+
+    What is missing, and how to mend it, of machine types whose weights are lost; what was handed over before
+    stays there.
+    """
+    problems = {}
     for machine in summary.machines:
         if machine.best is not None:
-            path = folder / "best" / f"{machine.machine_type}.yaml"
-            model = folder / "models" / machine.machine_type / WEIGHTS
-            write_weights(folder / TRIALS / machine.best.uid / "state.pt", model)
-            write_best(
-                path,
-                machine.best,
-                machine_type=machine.machine_type,
-                config=with_params(summary.run.config, machine.best.params),
-                protocol=summary.run.protocol,
-                corpus=summary.run.corpus,
-                model=model,
-            )
-            paths.append(path)
-    return paths
+            try:
+                _write_winner(folder, machine, judged=machine.best, summary=summary)
+            except LostWeightsError as error:
+                again = "call the search with --confirm again" if machine.confirmed else "or --confirm the winners"
+                problems[machine.machine_type] = f"{error}; {again}"
+    return problems
+
+
+class LostWeightsError(InputError):
+    """No whole state of a training is left."""
+
+
+def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summary: Summary) -> None:
+    name = machine.machine_type
+    model = folder / "models" / name / WEIGHTS
+    write_weights(folder / TRIALS / judged.place / "state.pt", model)
+    write_best(
+        folder / "best" / f"{name}.yaml",
+        judged,
+        machine_type=name,
+        config=with_seed(with_params(summary.run.config, judged.params), judged.seed),
+        protocol=summary.run.protocol,
+        corpus=summary.run.corpus,
+        model=model,
+        confirmed=None if machine.confirmed is None else confirmed_entry(machine.confirmed),
+    )
 
 
 def write_weights(state_path: Path, model: Path) -> None:
-    """The network of a trial's state as safetensors. Raises InputError if no whole state is left."""
+    """The network of a trial's state as safetensors. Raises LostWeightsError if no whole state is left."""
     state = checkpoint.load(state_path)
     if state is None:
-        raise InputError(f"{state_path}: missing or damaged; train the config again with launch/train.py")
+        raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with launch/train.py")
     with writing(model) as file:
         file.write(save({name: tensor.contiguous() for name, tensor in state["classifier"].items()}))
 
@@ -57,6 +78,7 @@ def write_best(
     protocol: str,
     corpus: Corpus,
     model: Path,
+    confirmed: ConfirmedEntry | None = None,
 ) -> None:
     threshold = judged.threshold
     best = Best(
@@ -68,6 +90,7 @@ def write_best(
         objective=config.score.objective,
         choosing={"objective": judged.objective, **flat(judged.choosing)},
         reporting={"objective": judged.reporting_objective, **flat(judged.reporting)},
+        confirmed=confirmed,
         params=judged.params,
         threshold=ThresholdEntry(
             value=threshold.value,
@@ -84,3 +107,21 @@ def write_best(
         config=config,
     )
     write_whole(path, dump(best.model_dump()))
+
+
+def confirmed_entry(confirmed: Confirmed) -> ConfirmedEntry | None:
+    """The confirmation of a winner, for its best file and for summary.json."""
+    if confirmed.winner is None:
+        return None
+    mean, sd = confirmed.winner.choosing
+    return ConfirmedEntry(
+        seeds=list(confirmed.seeds),
+        choosing={"mean": mean, "sd": sd},
+        reporting=plain(confirmed.winner_estimate),
+        difference=plain(confirmed.difference),
+        verdict=confirmed.verdict,
+    )
+
+
+def plain(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else asdict(estimate)

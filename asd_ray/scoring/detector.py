@@ -40,17 +40,28 @@ class ThresholdEntry(Strict):
     fitted_to: str
 
 
+class ConfirmedEntry(Strict):
+    """What training with fresh seeds said: the objective's mean and standard deviation over them."""
+
+    seeds: list[int]
+    choosing: dict[str, Any]
+    reporting: dict[str, Any] | None = Field(description="with its 95 % interval; none where it is undefined")
+    difference: dict[str, Any] | None = Field(description="to the starting configuration, reporting clips, paired")
+    verdict: str
+
+
 class Best(Strict):
     """best/<machine_type>.yaml: what was found for a machine type, and how."""
 
     machine_type: str
     trial: str
-    seed: int
+    seed: int = Field(description="of the network handed over; of several, the best on the choosing clips")
     epochs: int
     protocol: str
     objective: str
     choosing: dict[str, Any] = Field(description="metrics on the clips that chose it")
     reporting: dict[str, Any] = Field(description="metrics on clips whose labels the search did not see")
+    confirmed: ConfirmedEntry | None = Field(default=None, description="none: one seed, not confirmed")
     params: dict[str, float]
     threshold: ThresholdEntry
     model: str = Field(description="the weights, relative to this file")

@@ -126,9 +126,16 @@ OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in _
 
 
 def objective_value(metrics: MachineMetrics, name: str) -> float | None:
-    """The objective's value; None where it is undefined. Raises InputError for an unknown name."""
-    if name not in OBJECTIVES:
-        near = difflib.get_close_matches(name, OBJECTIVES, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(OBJECTIVES)}"
-        raise InputError(f"objective {name!r} is unknown; {mend}")
-    return OBJECTIVES[name].of(metrics)
+    """The objective's value, or the mean of several (`auc,pauc`); None where one is undefined.
+
+    Raises InputError for an unknown name.
+    """
+    values = []
+    for part in name.split(","):
+        if part not in OBJECTIVES:
+            near = difflib.get_close_matches(part, OBJECTIVES, n=1)
+            mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(OBJECTIVES)}"
+            raise InputError(f"objective {part!r} is unknown; {mend}")
+        values.append(OBJECTIVES[part].of(metrics))
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if len(defined) == len(values) else None

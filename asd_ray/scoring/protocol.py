@@ -7,7 +7,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,8 +40,9 @@ class Roles:
 def resolve_protocol(name: str, labelled_splits: Collection[str]) -> Protocol:
     """The protocol that a name (`auto` or one of PROTOCOLS) means, given the splits that have labelled clips.
 
-    `auto` is `dcase` where labelled evaluation clips exist, else `split`. Raises InputError for an unknown
-    name, and for `dcase` without labelled evaluation clips.
+    `auto` is `dcase` where labelled evaluation clips exist, else `split`, for the corpus as a whole: where only
+    some machine types have an evaluation set, the others are searched on their test clips and not reported.
+    Raises InputError for an unknown name, and for `dcase` without labelled evaluation clips.
 
     >>> resolve_protocol("auto", {"test"}), resolve_protocol("auto", {"test", "eval"})
     ('split', 'dcase')
@@ -118,19 +119,26 @@ def _unusable(
     is_anomaly: Sequence[bool | None],
 ) -> dict[str, str]:
     """The machine types for which no metric per machine id is defined on the masked clips, and why."""
-    kinds: dict[str, dict[str, set[bool | None]]] = {name: {} for name in dict.fromkeys(machine_type)}
+    pairs: dict[str, list[tuple[str, bool | None]]] = {name: [] for name in dict.fromkeys(machine_type)}
     for position in np.flatnonzero(mask).tolist():
-        of_id = kinds[machine_type[position]].setdefault(machine_id[position], set())
-        of_id.add(is_anomaly[position])
-    reasons = {}
-    for name, of_ids in kinds.items():
-        if any(len(found) == 2 for found in of_ids.values()):
-            continue
-        present = set().union(*of_ids.values())
-        if not present:
-            reasons[name] = "no labelled clips"
-        elif len(present) == 1:
-            reasons[name] = "no normal clips" if True in present else "no anomalous clips"
-        else:
-            reasons[name] = "no machine id with both normal and anomalous clips"
-    return reasons
+        pairs[machine_type[position]].append((machine_id[position], is_anomaly[position]))
+    return {name: reason for name, found in pairs.items() if (reason := why_unusable(found))}
+
+
+def why_unusable(clips: Iterable[tuple[str, bool | None]]) -> str:
+    """Why no metric per machine id is defined on clips of one machine type, given machine id and label; else "".
+
+    >>> why_unusable([("id_00", False), ("id_00", True)]), why_unusable([("id_00", False)])
+    ('', 'no anomalous clips')
+    """
+    kinds: dict[str, set[bool | None]] = defaultdict(set)
+    for machine_id, is_anomaly in clips:
+        kinds[machine_id].add(is_anomaly)
+    if any(len(found) == 2 for found in kinds.values()):
+        return ""
+    present = set().union(*kinds.values())
+    if not present:
+        return "no labelled clips"
+    if len(present) == 1:
+        return "no normal clips" if True in present else "no anomalous clips"
+    return "no machine id with both normal and anomalous clips"

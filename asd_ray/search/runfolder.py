@@ -2,7 +2,7 @@
 
 run.yaml          the resolved config, the search space verbatim, versions, corpus, protocol
 clips.parquet     every scored clip with its label and role; the report reads it, the search does not
-studies.journal   Optuna's storage
+studies.journal   Optuna's storage, unless the studies are kept in a server
 trials/<uid>/     state, metrics and scores of a trial
 """
 
@@ -10,6 +10,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +38,18 @@ class Corpus(Strict):
     classes: list[list[str]]  # [machine_type, machine_id] by class index
 
 
+class Kept(Strict):
+    """Where the studies are kept; whoever may enter there is not said here."""
+
+    kind: Literal["journal", "postgresql"] = "journal"
+    place: str = JOURNAL  # of a server: host:port/database
+    prefix: str = ""  # of the names of the studies, where several runs keep theirs in one place
+
+    @property
+    def name(self) -> str:
+        return f"PostgreSQL at {self.place}" if self.kind == "postgresql" else "the journal of the run folder"
+
+
 class Run(Strict):
     """run.yaml."""
 
@@ -55,6 +68,7 @@ class Run(Strict):
     machine_types: list[str] = Field(description="one study each")
     not_searchable: dict[str, str] = Field(description="machine types without a study, and why")
     corpus: Corpus
+    storage: Kept = Kept()
     config: RunConfig
     space: SearchSpace
     space_text: str

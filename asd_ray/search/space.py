@@ -72,6 +72,10 @@ class Range(Strict):
     def limits(self) -> list[float]:
         return [self.low, self.high]
 
+    def __str__(self) -> str:
+        steps = "" if self.step is None else f" in steps of {self.step:g}"
+        return f"{self.low:g} to {self.high:g}{steps}"
+
 
 class Choices(Strict):
     """One searched number out of a few."""
@@ -90,6 +94,9 @@ class Choices(Strict):
 
     def limits(self) -> list[float]:
         return self.choices
+
+    def __str__(self) -> str:
+        return " or ".join(f"{value:g}" for value in self.choices)
 
 
 def _kind(value: Any) -> str:
@@ -212,14 +219,21 @@ class StudySpace:
 
     def contains(self, params: Mapping[str, float]) -> bool:
         """Whether the point could have been sampled here."""
+        return self.outside(params) is None
+
+    def outside(self, params: Mapping[str, float]) -> str | None:
+        """The first number that could not have been sampled here, and its range: `scale is 100, not 8 to 64`."""
         params = {name: spec for name, spec in self.specs.items() if isinstance(spec, float)} | dict(params)
         for name, spec in self.specs.items():
             if isinstance(spec, float):
                 if params[name] != spec:
-                    return False
-            elif _holds(spec, params) and (name not in params or not spec.contains(params[name])):
-                return False
-        return True
+                    return f"{name} is {params[name]:g}, held at {spec:g}"
+            elif _holds(spec, params):
+                if name not in params:
+                    return f"{name} is not given, and searched in {spec}"
+                if not spec.contains(params[name]):
+                    return f"{name} is {params[name]:g}, not {spec}"
+        return None
 
     def spec(self, name: str) -> Range | Choices:
         spec = self.specs[name]

@@ -1,28 +1,112 @@
-"""Where the studies of a run are kept: a journal beside run.yaml."""
+"""Where the studies of a run are kept: a journal beside run.yaml, or a PostgreSQL server.
 
+Both are a `Store`. run.yaml says which one, without credentials; the searches of one database have names of their
+own for their studies, so that they do not meet.
+"""
+
+import os
+import re
+import secrets
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Protocol
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
+from asd_ray.command import InputError
 from asd_ray.config import params_of
-from asd_ray.search.journal import repair_journal
-from asd_ray.search.runfolder import JOURNAL, Run
+from asd_ray.search.journal import Journal, repair_journal
+from asd_ray.search.postgresql import PostgreSQLStore, Server
+from asd_ray.search.runfolder import JOURNAL, RUN, TRIALS, Kept, Run
 from asd_ray.search.studies import Studies
+from asd_ray.strict_yaml import load
+
+VARIABLE = "ASD_STORAGE"
 
 
-def open_studies(folder: Path, run: Run, *, take_over: bool) -> tuple[Studies, int]:
+class Store(Protocol):
+    """Keeps the studies of one run."""
+
+    kept: Kept
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep every other driver of the run out for the length of a block, besides the run folder's lock.
+
+        Raises InputError naming the holder, or saying why the place cannot be reached.
+        """
+
+    def open(self, folder: Path) -> tuple[BaseStorage, int]:
+        """Optuna's storage with the studies of this run alone, and how many torn bytes were cut from it.
+
+        Raises InputError, then and later, when the place fails.
+        """
+
+
+class JournalStore:
+    """A file beside run.yaml; the run folder's lock is all that it needs."""
+
+    kept = Kept()
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def open(self, folder: Path) -> tuple[BaseStorage, int]:
+        path = folder / JOURNAL
+        cut = repair_journal(path)
+        if not path.exists() and any((folder / TRIALS).glob("*")):
+            state = (
+                f"holds no whole record (what was there is in {path.name}.torn)" if cut else "is empty or missing"
+            )
+            raise InputError(
+                f"{path}: {state}, but {folder / TRIALS} holds trials; put back a copy, or use another --run"
+            )
+        return JournalStorage(Journal(path)), cut
+
+
+def find_store(folder: Path, url: str | None = None) -> Store:
+    """Where the studies of a run folder are kept: what its run.yaml says, or the user, when it is a new one.
+
+    `url` is the user's --storage; without it the environment variable ASD_STORAGE counts, if the run is new or is
+    kept in a server. Connects to nothing. Raises InputError, which never shows a password.
+    """
+    path = folder / RUN
+    recorded = load(path, Run).storage if path.exists() else None
+    given = url or (None if recorded == Kept() else os.environ.get(VARIABLE))
+    if given is None:
+        if recorded is None or recorded == Kept():
+            return JournalStore()
+        raise InputError(
+            f"{folder}: its studies are kept in {recorded.name}; give --storage postgresql://USER:PASSWORD@"
+            f"{recorded.place}, or set {VARIABLE} to that"
+        )
+    server = Server.at(given, where="--storage" if url else VARIABLE)
+    if recorded is None:
+        return PostgreSQLStore(server, Kept(kind="postgresql", place=server.place, prefix=new_prefix(folder)))
+    if (recorded.kind, recorded.place) != ("postgresql", server.place):
+        mend = "leave out --storage" if recorded == Kept() else "give that one"
+        raise InputError(
+            f"{folder}: its studies are kept in {recorded.name}, not in PostgreSQL at {server.place}; {mend}, "
+            "or use another --run"
+        )
+    return PostgreSQLStore(server, recorded)
+
+
+def new_prefix(folder: Path) -> str:
+    """Of the names of a run's studies in a server: readable, and like no other, also for a folder begun anew."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name)[:80]
+    return f"{name}-{secrets.token_hex(4)}/"
+
+
+def open_studies(folder: Path, run: Run, *, take_over: bool, store: Store | None = None) -> tuple[Studies, int]:
     """The studies of a run folder, and how many torn bytes of a killed writer were cut from their journal.
 
-    Hold the run's lock. Without `take_over` the studies are only read.
+    Hold the run's lock and the store. Without `take_over` the studies are only read.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = folder / JOURNAL
-    cut = repair_journal(path)
-    storage: BaseStorage = JournalStorage(JournalFileBackend(str(path)))
+    storage, cut = (store or find_store(folder)).open(folder)
     if not take_over:
-        known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
+        known = {study.study_name for study in storage.get_all_studies()}
         if not known >= set(run.machine_types):
             storage = InMemoryStorage()  # killed before it had made its studies: there is nothing to read
     studies = Studies(
@@ -32,6 +116,7 @@ def open_studies(folder: Path, run: Run, *, take_over: bool) -> tuple[Studies, i
         search=run.config.search,
         epochs=run.config.train.epochs,
         published=params_of(run.config),
+        objectives=run.config.score.objectives,
         take_over=take_over,
     )
     return studies, cut

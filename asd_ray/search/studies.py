@@ -4,47 +4,31 @@ A trial has one owner, the study that proposed it; its name everywhere is `<mach
 In a joint search every other study holds a copy of it (user attribute `copy_of`) from the moment it is
 proposed, so that the samplers also see what is running. The storage is the only truth: a `Studies` over an
 old storage adopts the trials that a dead driver left running, and finishes the copies that it did not get to
-write.
+write. What is asked at every trial (counts, rungs, gains) is read once and then kept in memory.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from statistics import fmean
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from asd_ray.config import SearchConfig
-from asd_ray.search.pruning import rungs, survives
+from asd_ray.config import SearchConfig, patience_of
+from asd_ray.search.book import COPY, CURVES, REASON, VALUES, Book, Place, is_own, merged, name_of
+from asd_ray.search.choice import TAUGHT, pareto_set
+from asd_ray.search.fixed import FixedPoints
+from asd_ray.search.memory import Memory
+from asd_ray.search.pruning import rungs
 from asd_ray.search.samplers import make_sampler
 from asd_ray.search.space import Params, SearchSpace, StudySpace
+from asd_ray.search.surface import ranked
+from asd_ray.search.trials import STATES, Outcome, Proposal, Running
 
-Outcome = Literal["complete", "pruned", "failed"]
-STATES: dict[Outcome, TrialState] = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """A trial to run: its name, its owner, the machine types to train on, its point."""
-
-    uid: str
-    owner: str
-    machine_types: tuple[str, ...]
-    params: Params
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a study keeps a trial."""
-
-    machine_type: str
-    number: int
-    trial_id: int
+__all__ = ["Outcome", "Proposal", "Studies"]
 
 
 class Studies:
@@ -57,239 +41,273 @@ class Studies:
         search: SearchConfig,
         epochs: int,
         published: Params,
+        objectives: Sequence[str] = ("mean",),
         take_over: bool = True,
     ) -> None:
         """`published` is the point that every study tries first, and that is never pruned: the yardstick.
 
         Without `take_over` nothing is written: the trials of an earlier driver are read, not adopted.
         """
-        self.storage = storage
-        self.machine_types = tuple(machine_types)
-        self.search = search
+        self.storage, self.search = storage, search
+        self.machine_types, self.objectives = tuple(machine_types), tuple(objectives)
         self.rungs = rungs(epochs, search.eta) if search.prune else ()
         self.spaces: dict[str, StudySpace] = {name: space.of(name) for name in self.machine_types}
-        any_space = space.of(self.machine_types[0])
-        first = any_space.active(published)
-        self._start = [published, *(point for point in space.start if any_space.active(point) != first)]
-        known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
-        self._studies = {
-            name: optuna.load_study(study_name=name, storage=storage)
-            if name in known
-            else optuna.create_study(study_name=name, storage=storage, direction="maximize")
-            for name in self.machine_types
-        }
-        self._places: dict[str, list[_Place]] = {}
+        self._published = published
+        self._book = Book(storage, self.machine_types, num_objectives=len(self.objectives))
+        self._memory = Memory(self.machine_types, rungs=self.rungs)
+        self._running: dict[str, Running] = {}
         self._waiting: list[str] = []
-        self._values: dict[str, dict[int, dict[str, float]]] = {}  # uid -> epoch -> machine type -> objective
-        self._read_all()
-        if take_over:
-            self._take_over()
+        self._patience = patience_of(search.stop_when) if search.stop_when else None
+        self._read_all(take_over=take_over)
+        self._fixed = FixedPoints(
+            self._book, self.spaces, joint=search.scope == "joint", published=published, early=space.start
+        )
 
     # -- what is known
 
     def own_trials(self, machine_type: str) -> list[FrozenTrial]:
         """The trials that this study proposed, in their order."""
-        return [trial for trial in self.trials(machine_type) if "copy_of" not in trial.user_attrs]
+        return [trial for trial in self.trials(machine_type) if is_own(trial)]
 
     def trials(self, machine_type: str) -> list[FrozenTrial]:
-        return self._studies[machine_type].get_trials(deepcopy=False)
+        """All that a study knows: its own trials, copies, and those of other searches that it learnt from."""
+        return self._book.trials(machine_type)
 
     def count(self) -> int:
         """Trials proposed so far, over all studies, in any state."""
-        return sum(len(self.own_trials(name)) for name in self.machine_types)
+        return sum(self._memory.own.values())
 
     @property
     def num_adopted(self) -> int:
         """Trials of an earlier driver that wait to go on."""
         return len(self._waiting)
 
+    def done(self, machine_type: str) -> bool:
+        """Whether a machine type's best has not risen for as many trials as the stopping rule says."""
+        return self._patience is not None and self._memory.gains[machine_type].since >= self._patience
+
+    @property
+    def num_missing(self) -> int:
+        """Trials that this call may still run."""
+        wanted = 0 if self.resting else self.search.trials - self.count()
+        return len(self._waiting) + max(0, wanted)
+
+    @property
+    def resting(self) -> bool:
+        """Whether the stopping rule ends the search, unless a trial that is running still gains something."""
+        return all(map(self.done, self.machine_types))
+
     def best(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
-        """The complete trial with the highest objective for a machine type, and its name."""
-        complete = [trial for trial in self.trials(machine_type) if trial.state is TrialState.COMPLETE]
-        if not complete:
-            return None
-        best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
-        return str(best.user_attrs.get("copy_of", _uid(machine_type, best.number))), best
+        """The trial to choose for a machine type, and its name: see `ranking`."""
+        return next(iter(self.ranking(machine_type)), None)
+
+    def ranking(self, machine_type: str) -> list[tuple[str, FrozenTrial]]:
+        """The trials of a machine type that may win, best first, with their names.
+
+        Of eight and more with one objective, the smoothed one decides: the highest observed is mostly a lucky one.
+        """
+        found = ranked(self.trials(machine_type), self.spaces[machine_type])
+        return [(name_of(machine_type, trial), trial) for trial in found]
+
+    def pareto(self, machine_type: str) -> list[tuple[str, FrozenTrial]]:
+        """The complete trials that no other beats in one objective without losing in another, and their names."""
+        return [(name_of(machine_type, trial), trial) for trial in pareto_set(self.trials(machine_type))]
 
     def published(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
         """The trial of the published configuration as a machine type's study has it, once it is complete."""
-        for uid in self._places:
-            for place in self._places[uid] if self.is_published(uid) else ():
-                trial = self.trials(machine_type)[place.number]
-                if place.machine_type == machine_type and trial.state is TrialState.COMPLETE:
+        for trial in self.trials(machine_type):
+            if trial.state is TrialState.COMPLETE and TAUGHT not in trial.user_attrs:
+                uid = name_of(machine_type, trial)
+                if self.is_published(uid):
                     return uid, trial
         return None
+
+    def is_published(self, uid: str) -> bool:
+        owner, number = _split(uid)
+        return self._is_published_point(owner, self._book.read(self._book.place(owner, number)).params)
+
+    def _is_published_point(self, owner: str, params: Params) -> bool:
+        return self.spaces[owner].active(params) == self.spaces[owner].active(self._published)
 
     # -- ask, report, tell
 
     def ask(self) -> Proposal | None:
-        """The next trial to run, adopted ones first; None when the budget is used up."""
+        """The next trial to run, adopted ones first; None when the budget is used up, or nothing gets better."""
         if self._waiting:
-            return self._proposal(self._waiting.pop(0))
-        if self.count() >= self.search.trials:
+            return self._running[self._waiting.pop(0)].proposal
+        if self.num_missing == 0:
             return None
-        turns = sorted(self.machine_types, key=lambda name: len(self.own_trials(name)))
-        uid = self._place_start_point(turns) or self._sample(turns[0])
-        self._place_copies(uid)
-        return self._proposal(uid)
+        eager = [name for name in self.machine_types if not self.done(name)]
+        turns = sorted(eager, key=lambda name: self._memory.own[name])
+        running = self._begin_fixed(turns) or self._sample(turns[0])
+        self._place_copies(running)
+        return running.proposal
 
-    def report(self, uid: str, epoch: int, values: Mapping[str, float]) -> bool:
+    def report(
+        self,
+        uid: str,
+        epoch: int,
+        values: Mapping[str, float],
+        *,
+        metrics: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> bool:
         """Note the objective of each machine type after an epoch; True when the trial should stop.
 
-        A replayed epoch of an adopted trial is not judged again.
+        `metrics` has each machine type's objectives by name, where there are several. A replayed epoch of an
+        adopted trial is not judged again.
         """
-        curve = self._values.setdefault(uid, {})
-        replayed = epoch in curve
+        running = self._running[uid]
+        replayed = epoch in running.curve
         # A replay also brings the values for studies that hold no copy, which the storage does not have.
-        curve[epoch] = {name: values[name] for name in self._types_of(uid)}
+        running.curve[epoch] = {name: values[name] for name in running.proposal.machine_types}
+        if len(self.objectives) > 1:
+            assert metrics is not None
+            running.values = {name: [metrics[name][which] for which in self.objectives] for name in values}
+        self._memory.arrive(uid, epoch, running.curve[epoch])
         if replayed:
             return False
-        for place in self._places[uid]:
-            self.storage.set_trial_intermediate_value(place.trial_id, epoch, values[place.machine_type])
-        if epoch not in self.rungs or self.is_published(uid):
+        for place in running.places:
+            self._book.note(place, epoch, values[place.machine_type])
+        if self._is_published_point(running.proposal.owner, running.proposal.params):
             return False
-        arrived = {other: curve[epoch] for other, curve in self._values.items() if epoch in curve}
-        return not survives(uid, arrived, eta=self.search.eta)
+        return not self._memory.survives(uid, epoch, eta=self.search.eta)
 
     def tell(self, uid: str, outcome: Outcome, *, reason: str = "") -> None:
         """End a trial in every study that holds it. A complete trial needs at least one report."""
-        curve = self._values.get(uid, {})
-        owner, *copies = self._places[uid]
-        text = {name: {epoch: values[name] for epoch, values in curve.items()} for name in self._types_of(uid)}
-        self.storage.set_trial_user_attr(owner.trial_id, "curves", text)
-        self.storage.set_trial_user_attr(owner.trial_id, "reason", reason)
-        for place in (owner, *copies):
-            self._finish(place, STATES[outcome], text[place.machine_type])
+        running = self._running[uid]
+        owner, types = running.places[0].trial_id, running.proposal.machine_types
+        curves = {name: {epoch: values[name] for epoch, values in running.curve.items()} for name in types}
+        self.storage.set_trial_user_attr(owner, CURVES, curves)
+        if running.values:
+            self.storage.set_trial_user_attr(owner, VALUES, running.values)
+        self.storage.set_trial_user_attr(owner, REASON, reason)
+        told = self._book.read(running.places[0]).user_attrs
+        for place in running.places:
+            self._finish(place, STATES[outcome], told)
+        del self._running[uid]
 
-    def is_published(self, uid: str) -> bool:
-        proposal = self._proposal(uid)
-        return proposal.params == self.spaces[proposal.owner].active(self._start[0])
+    # -- points that are tried before any is sampled, and what other searches have learnt
 
-    # -- inside
+    def enqueue(self, points: Sequence[Params]) -> None:
+        """Points to try right after the published one; they are kept, and the same ones again add nothing."""
+        self._fixed.add(points)
 
-    def _types_of(self, uid: str) -> tuple[str, ...]:
-        return self.machine_types if self.search.scope == "joint" else (_split(uid)[0],)
+    def is_due(self, point: Params) -> bool:
+        """Whether a point that was enqueued still waits for its trial."""
+        return self._fixed.waits(point)
 
-    def _proposal(self, uid: str) -> Proposal:
-        owner, _ = _split(uid)
-        frozen = self.storage.get_trial(self._places[uid][0].trial_id)
-        params = self.spaces[owner].active(frozen.params)
-        return Proposal(uid=uid, owner=owner, machine_types=self._types_of(uid), params=params)
+    def learn(self, machine_type: str, trial: FrozenTrial, *, origin: str) -> None:
+        """Let a finished trial of another search teach a study; `origin` names it, and once is enough.
 
-    def _place_start_point(self, turns: Sequence[str]) -> str | None:
-        """Begin the fixed point that is due, if any: in the first study in turn whose ranges hold it."""
-        own = self.search.scope == "own"
-        tried = len(self.own_trials(turns[0])) if own else self.count()
-        if tried >= len(self._start):
+        It counts for no budget and never wins.
+        """
+        space = self.spaces[machine_type]
+        point = space.active(trial.params)
+        if space.contains(point) and origin not in self._memory.learnt[machine_type]:
+            distributions = space.distributions(point)
+            self._book.add_finished(machine_type, trial, distributions=distributions, attributes={TAUGHT: origin})
+            self._memory.learn(machine_type, trial, origin=origin)
+
+    # -- inside: beginning and ending
+
+    def _begin_fixed(self, turns: Sequence[str]) -> Running | None:
+        found = self._fixed.next(turns)
+        if found is None:
             return None
-        for owner in turns[:1] if own else turns:
-            point = self.spaces[owner].active(self._start[tried])
-            if self.spaces[owner].contains(point):
-                return self._place_point(owner, point)
-        return None
+        owner, point = found
+        return self._begin(self._book.begin(owner, point, distributions=self._of(owner, point)))
 
-    def _sample(self, owner: str) -> str:
-        study = self._studies[owner]
-        index = self.machine_types.index(owner)
-        study.sampler = make_sampler(self.search, study, self.spaces[owner], stream=index)
+    def _sample(self, owner: str) -> Running:
+        study = self._book.studies[owner]
+        study.sampler = self._sampler(owner)
         trial = study.ask()
         self.spaces[owner].suggest(trial)
-        return self._add_place(_uid(owner, trial.number), owner, trial.number)
+        return self._begin(self._book.place(owner, trial.number))
 
-    def _place_point(self, owner: str, point: Params) -> str:
-        number = self._add_running(owner, point, {})
-        return self._add_place(_uid(owner, number), owner, number)
+    def _begin(self, place: Place) -> Running:
+        self._memory.own[place.machine_type] += 1
+        return self._run(place, [], {})
 
-    def _place_copies(self, uid: str) -> None:
-        """A running copy in every other study whose ranges hold the point and that lacks one."""
-        point = self._proposal(uid).params
-        held = {place.machine_type for place in self._places[uid]}
-        for name in self._types_of(uid):
-            if name not in held and self.spaces[name].contains(point):
-                self._add_place(uid, name, self._add_running(name, point, {"copy_of": uid}))
-
-    def _add_running(self, machine_type: str, point: Params, attributes: dict[str, str]) -> int:
-        space, study = self.spaces[machine_type], self._studies[machine_type]
-        distributions = space.distributions(point)
-        study.add_trial(
-            optuna.create_trial(
-                state=TrialState.RUNNING,
-                params={name: point[name] for name in distributions},
-                distributions=distributions,
-                user_attrs=attributes,
-            )
+    def _run(self, owner: Place, copies: Sequence[Place], curve: dict[int, dict[str, float]]) -> Running:
+        name = owner.machine_type
+        proposal = Proposal(
+            uid=f"{name}-{owner.number}",
+            owner=name,
+            machine_types=self.machine_types if self.search.scope == "joint" else (name,),
+            params=self.spaces[name].active(self._book.read(owner).params),
         )
-        return self.trials(machine_type)[-1].number
+        running = Running(proposal=proposal, places=[owner, *copies], curve=curve)
+        self._running[proposal.uid] = running
+        return running
 
-    def _add_place(self, uid: str, machine_type: str, number: int) -> str:
-        study_id = self.storage.get_study_id_from_name(machine_type)
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        self._places.setdefault(uid, []).append(_Place(machine_type, number, trial_id))
-        return uid
+    def _place_copies(self, running: Running) -> None:
+        """A running copy in every other study whose ranges hold the point and that lacks one."""
+        point, uid = running.proposal.params, running.proposal.uid
+        held = {place.machine_type for place in running.places}
+        for name in running.proposal.machine_types:
+            if name not in held and self.spaces[name].contains(point):
+                distributions, attributes = self._of(name, point), {COPY: uid}
+                copy = self._book.begin(name, point, distributions=distributions, attributes=attributes)
+                running.places.append(copy)
 
-    def _finish(self, place: _Place, state: TrialState, curve: Mapping[int, float]) -> None:
-        study = self._studies[place.machine_type]
-        known = self.trials(place.machine_type)[place.number].intermediate_values
-        for epoch in sorted(set(curve) - set(known)):
-            self.storage.set_trial_intermediate_value(place.trial_id, epoch, curve[epoch])
-        last = curve[max(curve)] if state is TrialState.COMPLETE else None
-        study.tell(place.number, last, state=state)
+    def _finish(self, place: Place, state: TrialState, told: Mapping[str, Any]) -> None:
+        """End a trial in one study, by what its owner's user attributes say."""
+        curve = {int(epoch): value for epoch, value in told[CURVES][place.machine_type].items()}
+        values: list[float] | None = None
+        if state is TrialState.COMPLETE:
+            values = told[VALUES][place.machine_type] if VALUES in told else [curve[max(curve)]]
+        self._book.finish(place, state, curve=curve, values=values)
+        self._memory.ended(place.machine_type, state, fmean(values) if values else None)
 
-    def _read_all(self) -> None:
-        """Where every trial of the storage is kept, and its values; owners come first in their places."""
+    def _sampler(self, machine_type: str) -> BaseSampler:
+        study, stream = self._book.studies[machine_type], self.machine_types.index(machine_type)
+        return make_sampler(self.search, study, self.spaces[machine_type], stream=stream)
+
+    def _of(self, machine_type: str, point: Params) -> dict[str, BaseDistribution]:
+        return self.spaces[machine_type].distributions(point)
+
+    # -- inside: going on with an old storage
+
+    def _read_all(self, *, take_over: bool) -> None:
+        held: dict[str, dict[str, FrozenTrial]] = {}  # trial -> study -> the trial there
+        owners: dict[str, FrozenTrial] = {}
         for name in self.machine_types:
-            for trial in self.own_trials(name):
-                self._add_place(_uid(name, trial.number), name, trial.number)
-        for name in self.machine_types:
-            for trial in self.trials(name):
-                if "copy_of" in trial.user_attrs:
-                    self._add_place(trial.user_attrs["copy_of"], name, trial.number)
-        for uid in self._places:
-            self._read_values(uid)
+            trials = self.trials(name)
+            self._memory.read(name, trials)
+            for trial in trials:
+                if TAUGHT not in trial.user_attrs:
+                    held.setdefault(name_of(name, trial), {})[name] = trial
+                if is_own(trial):
+                    owners[name_of(name, trial)] = trial
+                    self._memory.own[name] += 1
+        for uid, owner in owners.items():
+            curve = merged(held[uid], owner)
+            for epoch, values in curve.items():
+                self._memory.arrive(uid, epoch, values)
+            if take_over and owner.state is TrialState.RUNNING:
+                self._adopt(uid, held[uid], curve)
+            elif take_over:
+                self._finish_copies(held[uid], owner)
 
-    def _take_over(self) -> None:
-        """Adopt the running trials of earlier drivers, and put right what the last one did not get to write."""
-        for uid, places in self._places.items():
-            owner = self.trials(places[0].machine_type)[places[0].number]
-            if owner.state is TrialState.RUNNING:
-                self._complete_point(places[0], owner)
-                self._waiting.append(uid)
-            self._place_copies(uid)
-            if owner.state is not TrialState.RUNNING:
-                self._finish_copies(places[1:], owner)
+    def _adopt(self, uid: str, held: Mapping[str, FrozenTrial], curve: dict[int, dict[str, float]]) -> None:
+        """Take over a running trial of an earlier driver, and put right what that did not get to write."""
+        places = {name: self._book.place(name, trial.number) for name, trial in held.items()}
+        owner = places.pop(_split(uid)[0])
+        self._complete_point(owner)
+        self._place_copies(self._run(owner, list(places.values()), curve))
+        self._waiting.append(uid)
 
-    def _complete_point(self, place: _Place, trial: FrozenTrial) -> None:
+    def _complete_point(self, place: Place) -> None:
         """A driver killed while sampling leaves a point without some of its parameters: sample the rest."""
-        space, study = self.spaces[place.machine_type], self._studies[place.machine_type]
-        if not space.contains(space.active(trial.params)):
-            stream = self.machine_types.index(place.machine_type)
-            study.sampler = make_sampler(self.search, study, space, stream=stream)
+        space, study = self.spaces[place.machine_type], self._book.studies[place.machine_type]
+        if not space.contains(space.active(self._book.read(place).params)):
+            study.sampler = self._sampler(place.machine_type)
             space.suggest(optuna.Trial(study, place.trial_id))
 
-    def _finish_copies(self, copies: Sequence[_Place], owner: FrozenTrial) -> None:
-        for place in copies:
-            if self.trials(place.machine_type)[place.number].state is TrialState.RUNNING:
-                told = owner.user_attrs["curves"][place.machine_type]
-                self._finish(place, owner.state, {int(epoch): value for epoch, value in told.items()})
-
-    def _read_values(self, uid: str) -> None:
-        """The curves as the storage has them; an epoch counts when every study got its value."""
-        curves = {
-            place.machine_type: self.trials(place.machine_type)[place.number].intermediate_values
-            for place in self._places[uid]
-        }
-        owner = self._places[uid][0]
-        told = self.trials(owner.machine_type)[owner.number].user_attrs.get("curves", {})
-        for name, curve in told.items():
-            curves[name] = {int(epoch): value for epoch, value in curve.items()}
-        epochs = set.intersection(*(set(curve) for curve in curves.values()))
-        self._values[uid] = {
-            epoch: {name: curve[epoch] for name, curve in curves.items()} for epoch in sorted(epochs)
-        }
-
-
-def _uid(machine_type: str, number: int) -> str:
-    return f"{machine_type}-{number}"
+    def _finish_copies(self, held: Mapping[str, FrozenTrial], owner: FrozenTrial) -> None:
+        for name, trial in held.items():
+            if trial.state is TrialState.RUNNING:
+                self._finish(self._book.place(name, trial.number), owner.state, owner.user_attrs)
 
 
 def _split(uid: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ import ray.data
 import torch
 from ray import tune
 
-from asd_ray.config import RunConfig, with_params
+from asd_ray.config import RunConfig, with_params, with_seed
 from asd_ray.data.bank import place
 from asd_ray.data.blocks import collect
 from asd_ray.training.link import Handle, acquire
@@ -44,36 +44,49 @@ class TrialRunner(tune.Trainable):
     def connect(self, **fixed: Any) -> Commander: ...
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial. One that was begun before replays its epochs, so that the studies see them all."""
+        """Begin another trial. One that was begun before replays its epochs, so that the studies see them all.
+
+        A training that confirms a trial has a folder, a seed and epochs to score at of its own.
+        """
         self._epoch = 0
+        config = with_params(self._base, new_config["params"])
         order = Order(
-            config=with_params(self._base, new_config["params"]),
+            config=with_seed(config, new_config.get("seed", config.train.seed)),
             machine_types=tuple(new_config["machine_types"]),
-            score_at=self._score_at,
-            folder=str(Path(self._trials) / new_config["uid"]),
+            score_at=tuple(new_config.get("score_at", self._score_at)),
+            folder=str(Path(self._trials) / new_config.get("folder", new_config["uid"])),
             corpus=self._corpus,
         )
-        self._failed: str | None = self._commander.start(order).get("failed")
+        self._ending = ending_of(self._commander.start(order))
         return True
 
     def step(self) -> dict[str, Any]:
-        """A trial that fails is a result, not an exception: Tune would throw the warm process away."""
-        if self._failed is None:
+        """A trial that fails is a result, not an exception: Tune would throw the warm process away.
+
+        So is a full disk: Tune would try again, and lose what was wrong, for it keeps that on the same disk.
+        """
+        if not self._ending:
             self._epoch += 1
             report = self._commander.epoch(self._epoch)
-            self._failed = report.get("failed")
-        if self._failed is not None:
-            return {"failed": self._failed, "done": True}
+            self._ending = ending_of(report)
+        if self._ending:
+            return {**self._ending, "done": True}
         return {"report": json.dumps(report), "done": self._epoch >= self._base.train.epochs}
 
     def cleanup(self) -> None:
         self._commander.release()
 
 
+def ending_of(report: Report) -> dict[str, str]:
+    """Why a trial cannot go on, if so: it `failed` itself, or what it runs on is `broken`."""
+    return {name: report[name] for name in ("failed", "broken") if name in report}
+
+
 class LaneTrial(TrialRunner):
     def connect(self, **fixed: Any) -> Commander:
         mailboxes: list[Handle] = fixed["mailboxes"]
-        return acquire(mailboxes, owner=ray.get_runtime_context().get_actor_id() or "")
+        owner = ray.get_runtime_context().get_actor_id() or ""
+        return acquire(mailboxes, owner, deadline=self._base.lanes.deadline)
 
 
 class InlineTrial(TrialRunner):

@@ -1,11 +1,15 @@
 """A trial's state on disk: written beside and renamed, the one before kept.
 
+A state that is damaged, or that another version wrote, is passed over as if it were not there: training is exactly
+repeatable, so beginning anew costs time and nothing else.
+
 torch's archive carries a CRC-32 of every record, but not of what lies between them, and torch.load checks
 neither: a flipped bit could pass unseen. So a SHA-256 of the whole archive follows it; torch.load reads past it.
 """
 
 import hashlib
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ import torch
 
 from asd_ray.files import writing
 
+FORMAT = 1  # raise it when what a state holds changes
+_FORMAT_KEY = "format"
 _MARK = b"sha256:"
 _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
@@ -20,7 +26,7 @@ _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write the state; the one before becomes `<name>.previous`. Raises InputError when the disk fails."""
     archive = io.BytesIO()
-    torch.save(state, archive)
+    torch.save({**state, _FORMAT_KEY: FORMAT}, archive)
     data = archive.getvalue()
     with writing(path, keep=previous(path)) as file:
         file.write(data)
@@ -32,13 +38,24 @@ def previous(path: Path) -> Path:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The newest whole state: the file, or else the one before it; None when there is neither."""
+    """The newest whole state of this version: the file, or else the one before it; None when there is neither."""
     for candidate in (path, previous(path)):
         data = _read_whole(candidate)
-        if data is not None:
-            state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state = None if data is None else _unpack(data)
+        if state is not None:
             return state
     return None
+
+
+def _unpack(data: bytes) -> dict[str, Any] | None:
+    """The state in a whole archive, unless another version wrote it."""
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError):  # of what another torch wrote
+        return None
+    if not isinstance(state, dict) or state.pop(_FORMAT_KEY, None) != FORMAT:
+        return None
+    return state
 
 
 def _read_whole(path: Path) -> bytes | None:

@@ -1,7 +1,7 @@
 """Warm lanes: persistent Ray Train groups that serve trials one after another.
 
     driver:   lane = Lane(...)      starts a Train run in a thread and owns it; it outlives all trials
-    workers:  serve(...)            the Train loop: take the clips in once, then serve commands until `quit`
+    workers:  serve(...)            take the clips in once, then serve commands until `quit`
     anyone:   link = Link(mailbox, owner); link.start(order); link.epoch(to=1)
 
 Starting a Train worker group costs ten seconds and more; the next trial on a warm one begins in a tenth. When a
@@ -12,7 +12,6 @@ command again: the trial goes on from its state file.
 import contextlib
 import os
 import threading
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,15 @@ from typing import Any
 import ray
 import ray.data
 import ray.train
-import torch
-import torch.distributed
 from ray._raylet import PlacementGroupID
-from ray.train.collective import broadcast_from_rank_zero
-from ray.train.torch import TorchTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from asd_ray.config import LaneConfig
-from asd_ray.data.bank import place
-from asd_ray.data.blocks import collect
+from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath
 from asd_ray.training.link import Handle
-from asd_ray.training.mailbox import QUIT, Command, Mailbox
-from asd_ray.training.server import Server
+from asd_ray.training.mailbox import Mailbox
+from asd_ray.training.serve import placement_group_of, serve
 
-BEAT_S = 2.0
-POLL_S = 5.0
 CONTROLLER_RESTARTS = 3
 # Train's own settings, read by its controller: quick to notice a dead worker, nothing that lanes do not need.
 TRAIN_ENVIRONMENT = {
@@ -44,93 +36,6 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
 }
-
-
-# -- the workers' side
-
-
-def serve(loop_config: dict[str, Any]) -> None:
-    """The Train loop of one worker. Rank 0 takes commands from the mailbox and passes them on."""
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    mailbox = loop_config["mailbox"]
-    life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
-    try:
-        server, about = _come_up(loop_config, rank=rank, world=world)
-    except Exception as error:  # Train would start it again for ever, and nobody would know why
-        if ray.get(mailbox.stumbled.remote(f"its workers cannot start: {type(error).__name__}: {error}")):
-            return
-        raise
-    if rank == 0:
-        ray.get(mailbox.hello.remote(life, about))
-        threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
-    _serve_commands(server, mailbox, life=life, rank=rank, world=world)
-
-
-def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> tuple[Server, dict[str, Any]]:
-    """Take in the clips; the server, and what there is to say of it."""
-    if not torch.cuda.is_available():
-        torch.set_num_threads(max(1, int(loop_config["cpus"])))
-    device = ray.train.torch.get_device()
-    shard = ray.train.get_dataset_shard("clips")
-    resident = collect(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-    clips, where = place(resident, loop_config["resident"], device, gpu_share=loop_config["gpus"])
-    wrap = _data_parallel if world > 1 else _alone
-    server = Server(
-        clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap
-    )
-    group = ray.util.get_current_placement_group()
-    assert group is not None, "Train puts its workers into a placement group"
-    return server, {"placement_group": group.id.hex(), "where": where}
-
-
-def _alone(module: torch.nn.Module) -> torch.nn.Module:
-    return module
-
-
-def _data_parallel(module: torch.nn.Module) -> torch.nn.Module:
-    return ray.train.torch.prepare_model(module)
-
-
-def _beat(mailbox: Handle, life: str) -> None:
-    try:
-        while True:
-            ray.get(mailbox.beat.remote(life))
-            threading.Event().wait(BEAT_S)
-    except ray.exceptions.RayError:
-        return  # the mailbox is gone, and with it the driver
-
-
-def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, world: int) -> None:
-    done = 0
-    while True:
-        command = _next_command(mailbox, life, after=done) if rank == 0 else None
-        if world > 1:  # the same commands in the same order on every rank
-            box: list[Command | None] = [command]
-            torch.distributed.broadcast_object_list(box, src=0)
-            command = box[0]
-        assert command is not None
-        done = command.number
-        if command.name == QUIT:
-            if rank == 0:
-                ray.get(mailbox.answer.remote(life, done, {}))
-            return
-        answer = server.do(command.name, command.arguments)
-        if rank == 0 or {"failed", "broken"} & set(answer):
-            ray.get(mailbox.answer.remote(life, done, answer))
-        if world > 1 and (trouble := answer.get("failed") or answer.get("broken")):
-            # The other ranks may wait in a collective for ever: let Train start the group anew.
-            raise RuntimeError(trouble)
-
-
-def _next_command(mailbox: Handle, life: str, *, after: int) -> Command:
-    while True:
-        command: Command | None = ray.get(mailbox.next.remote(life, after, POLL_S))
-        if command is not None:
-            return command
-
-
-# -- the driver's side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +58,7 @@ class Lane:
             num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=100
         ).remote()
         self._ended = threading.Event()
-        self._abandoned = False
+        self._abandoned = Abandoned()
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
         self._thread.start()
 
@@ -167,20 +72,22 @@ class Lane:
                 break
             except Exception as error:  # of any kind: the lane ends, and says why
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                if self._abandoned:
-                    break  # Ray is gone, and ends a process that calls it nonetheless
+                if self._abandoned.is_set():
+                    break  # Ray is being shut down, and ends a process that calls it nonetheless
                 self._free_placement_group()
-        if not self._abandoned:
+        if not self._abandoned.is_set():
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(self.mailbox.close.remote(why))
         self._ended.set()
 
-    def _trainer(self, attempt: int) -> TorchTrainer:
+    def _trainer(self, attempt: int) -> OwnedTrainer:
         config = self._settings.config
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
-        return TorchTrainer(
+        return OwnedTrainer(
             serve,
+            abandoned=self._abandoned,
             train_loop_config={
+                "lane": self.name,
                 "mailbox": self.mailbox,
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
@@ -196,17 +103,15 @@ class Lane:
                 name=f"{self.name}-{attempt}",
                 storage_path=str(self._settings.storage),
                 failure_config=ray.train.FailureConfig(max_failures=-1),  # links count failures per trial
+                callbacks=[TellDeath(self.mailbox)],  # type: ignore[list-item]
             ),
         )
 
     def _free_placement_group(self) -> None:
         """A killed controller leaves its placement group behind, and with it the CPUs of the lane."""
-        try:
-            group = ray.get(self.mailbox.about.remote()).get("placement_group")
-        except ray.exceptions.RayError:
-            return
-        if group:
-            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
+        group = placement_group_of(self.name)
+        if group is not None:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group)))
 
     def ask_to_quit(self) -> None:
         """The group ends after the command in hand. Ask all lanes first, then join them."""
@@ -214,8 +119,9 @@ class Lane:
             ray.get(self.mailbox.stop.remote())
 
     def abandon(self) -> None:
-        """Ray is about to be shut down: leave it alone from now on."""
-        self._abandoned = True
+        """Ray is about to be shut down: end at once, without waiting for the epoch in hand."""
+        if not self._ended.is_set():
+            self._abandoned.abandon()
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)

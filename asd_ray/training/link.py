@@ -6,11 +6,15 @@ from typing import Any
 
 import ray
 
-from asd_ray.training.mailbox import Answer, Closed, Lost
+from asd_ray.training.mailbox import Answer, Closed, Lost, Open
 from asd_ray.training.trial import Order, Report
 
 START_S = 600.0  # a worker group takes ten seconds, on a crowded machine minutes
 WAIT_S = 2.0  # between signs of life of an owner
+# An epoch has hung that takes this many times as long as the slowest so far, and not less than so many seconds.
+TIMES_SLOWEST = 10.0
+SHORTEST_S = 60.0
+FIRST_S = 3600.0  # before any epoch was measured
 Handle = Any  # of a Mailbox actor; Ray's own type hides its methods
 
 
@@ -19,12 +23,18 @@ class LaneError(Exception):
 
 
 class Link:
-    """Gives one lane its commands, and sends again what a restart of its workers lost."""
+    """Gives one lane its commands, and sends again what a restart of its workers lost.
+
+    A command that takes too long has hung: its workers are killed, and the trial has failed. How long is too
+    long follows from the epochs that this lane has trained so far, unless `deadline` (seconds) says it.
+    """
 
     RESENDS = 2  # a trial that kills its workers more often than this has failed
 
-    def __init__(self, mailbox: Handle, owner: str) -> None:
+    def __init__(self, mailbox: Handle, owner: str, *, deadline: float | None = None) -> None:
         self.mailbox, self.owner = mailbox, owner
+        self._deadline = deadline
+        self._slowest = 0.0  # seconds, of the epochs trained so far
         self._life = ""
         self._order: dict[str, Any] = {}
 
@@ -36,51 +46,79 @@ class Link:
         return self._start()
 
     def epoch(self, to: int) -> Report:
-        """The report of an epoch, or `{"failed": why}`. Raises LaneError when the lane has ended."""
+        """The report of an epoch, or `{"failed": why}`, or `{"broken": why}` where the disk is at fault.
+
+        Raises LaneError when the lane has ended.
+        """
+        why = ""
         for _ in range(1 + self.RESENDS):
             got = self._call("epoch", {"to": to}, life=self._life)
-            if got is not None:
+            if isinstance(got, Answer):
+                self._slowest = max(self._slowest, got.value.get("seconds", 0.0))
                 return got.value
+            why = got.why
             again = self._start()
-            if "failed" in again:
+            if "failed" in again or "broken" in again:
                 return again
-        return {"failed": f"its worker died {1 + self.RESENDS} times in epoch {to}"}
+        return {"failed": f"its worker died {1 + self.RESENDS} times in epoch {to}{_because(why)}"}
 
     def release(self) -> None:
         ray.get(self.mailbox.release.remote(self.owner))
 
+    @property
+    def patience(self) -> float:
+        """Seconds after which a command has hung."""
+        if self._deadline is not None:
+            return self._deadline
+        return max(SHORTEST_S, TIMES_SLOWEST * self._slowest) if self._slowest else FIRST_S
+
     def _start(self) -> Report:
+        why = ""
         for _ in range(1 + self.RESENDS):
             got = self._call("start", self._order, life="")
-            if got is not None:
+            if isinstance(got, Answer):
                 self._life = got.life
                 return got.value
-        return {"failed": f"its worker died {1 + self.RESENDS} times while it began"}
+            why = got.why
+        return {"failed": f"its worker died {1 + self.RESENDS} times while it began{_because(why)}"}
 
-    def _call(self, name: str, arguments: dict[str, Any], *, life: str) -> Answer | None:
-        """The answer, or None when the command was lost with its workers."""
+    def _call(self, name: str, arguments: dict[str, Any], *, life: str) -> Answer | Lost:
+        """The answer, or Lost when the command was lost with its workers."""
         number: int = ray.get(self.mailbox.send.remote(self.owner, life, name, arguments))
+        sent = time.monotonic()
         while True:
             got: Any = ray.get(self.mailbox.wait.remote(number, WAIT_S))
             if isinstance(got, Closed):
                 raise LaneError(got.why)
-            if isinstance(got, Lost):
-                return None
-            if got is not None:
-                assert isinstance(got, Answer)
-                if "broken" in got.value:
-                    raise LaneError(got.value["broken"])
-                return got
+            if isinstance(got, Open):
+                if got.seconds is None and time.monotonic() - sent > START_S:
+                    raise LaneError(f"its workers did not come up within {START_S:.0f} s")
+                if got.seconds is not None and got.seconds > self.patience:
+                    return self._end_hung(name, arguments)
+                continue
+            assert isinstance(got, Answer | Lost)
+            return got
+
+    def _end_hung(self, name: str, arguments: dict[str, Any]) -> Answer:
+        """Kill the workers; Train starts them anew for the next trial."""
+        what = f"epoch {arguments['to']}" if "to" in arguments else name
+        for worker in ray.get(self.mailbox.about.remote())["workers"]:
+            ray.kill(worker)
+        return Answer("", {"failed": f"it hung: {what} had not ended after {self.patience:.0f} s"})
 
 
-def acquire(mailboxes: Sequence[Handle], owner: str) -> Link:
+def _because(why: str) -> str:
+    return f": {why}" if why else ""
+
+
+def acquire(mailboxes: Sequence[Handle], owner: str, *, deadline: float | None = None) -> Link:
     """A link to a free lane; waits for one. Raises LaneError when all lanes have ended, or none comes up."""
     end = time.monotonic() + START_S
     while True:
         closed = []
         for mailbox in mailboxes:
             if ray.get(mailbox.acquire.remote(owner)):
-                return Link(mailbox, owner)
+                return Link(mailbox, owner, deadline=deadline)
             about = ray.get(mailbox.about.remote())
             closed.append(about["closed"])
             if about["lives"]:

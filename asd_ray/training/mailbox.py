@@ -13,7 +13,7 @@ from typing import Any
 
 STALE_S = 10.0  # an owner silent for this long has died
 STUMBLES = 3  # so often may its workers fail to come up, one time after another
-SILENT_S = 60.0  # a worker group silent for this long has died
+SILENT_S = 30.0  # a worker group silent for this long has died, with its node as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class Answer:
 class Lost:
     """The group started anew, or the mailbox has another owner: the command had no answer."""
 
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Not answered yet; `seconds` since the workers took it, or None if they have not."""
+
+    seconds: float | None
+
 
 @dataclass(frozen=True, slots=True)
 class Closed:
@@ -54,10 +63,14 @@ class Mailbox:
         self._lives = 0
         self._stumbles = 0
         self._about: dict[str, Any] = {}
+        self._workers: tuple[str, list[Any]] = ("", [])  # of which life, and their handles
+        self._death = ""  # why the present group ends, if it is known to
+        self._lost_why = ""
         self._number = 0
         self._open: Command | None = None
         self._answer: dict[str, Any] | None = None
         self._lost = False
+        self._taken: float | None = None  # when the workers took the open command
         self._owner = ""
         self._owner_seen = 0.0
         self._beat = 0.0
@@ -66,13 +79,22 @@ class Mailbox:
 
     # -- the workers' side
 
+    async def enlist(self, life: str, worker: Any) -> None:
+        """A worker of a group that is coming up, by the handle that ends it."""
+        before = self._workers[1] if self._workers[0] == life else []
+        self._workers = (life, [*before, worker])
+
+    async def died(self, why: str) -> None:
+        """A worker ends, or Train saw one die, and will start the group anew. The first to say why knows best."""
+        self._death = self._death or why
+
     async def hello(self, life: str, about: dict[str, Any]) -> None:
         """The worker group has (re)started."""
         self._life, self._about, self._lives, self._beat = life, about, self._lives + 1, time.monotonic()
         self._stumbles = 0
         if self._open is not None and self._answer is None:
-            self._lost = True
-        self._open = None
+            self._lost, self._lost_why = True, self._death
+        self._open, self._death = None, ""
         self._quit_if_stopping()
         await self._tell()
 
@@ -83,16 +105,21 @@ class Mailbox:
             await self.close(why)
         return bool(self._closed)
 
-    async def beat(self, life: str) -> None:
+    async def beat(self, life: str) -> bool:
+        """A sign of life; False when the group is none of this mailbox's, which was restarted then."""
         if life == self._life:
             self._beat = time.monotonic()
+        return life == self._life
 
     async def next(self, life: str, after: int, timeout: float) -> Command | None:
         """The open command, if it is newer than `after`. Raises RuntimeError for workers of an earlier life."""
         if life != self._life:
             raise RuntimeError("this worker group has been replaced")
         await self._until(lambda: self._open is not None and self._open.number > after, timeout)
-        return self._open if self._open is not None and self._open.number > after else None
+        if self._open is None or self._open.number <= after:
+            return None
+        self._taken = time.monotonic()
+        return self._open
 
     async def answer(self, life: str, number: int, value: dict[str, Any]) -> None:
         if life == self._life and number == self._number:
@@ -128,15 +155,15 @@ class Mailbox:
             await self._until(free, None)
         if owner != self._owner:
             return NOT_OWNED
-        self._number, self._answer = self._number + 1, None
+        self._number, self._answer, self._taken = self._number + 1, None, None
         self._lost = self._stopping or (life != "" and life != self._life)
         if not self._lost:
             self._open = Command(self._number, name, arguments)
         await self._tell()
         return self._number
 
-    async def wait(self, number: int, timeout: float) -> Answer | Lost | Closed | None:
-        """What became of a command; None while it runs."""
+    async def wait(self, number: int, timeout: float) -> Answer | Lost | Closed | Open:
+        """What became of a command, or what it is after `timeout` seconds."""
         if number == NOT_OWNED:
             return Closed("it serves another owner")
         self._owner_seen = time.monotonic()
@@ -146,8 +173,10 @@ class Mailbox:
         if self._closed:  # before Lost, which would have the command sent again, and again
             return Closed(self._closed)
         if number != self._number or self._lost:
-            return Lost()
-        return Closed(f"no sign of life from its workers for {SILENT_S:.0f} s") if self._silent() else None
+            return Lost(self._lost_why)
+        if self._silent():
+            return Closed(f"no sign of life from its workers for {SILENT_S:.0f} s")
+        return Open(None if self._taken is None else time.monotonic() - self._taken)
 
     # -- the driver's side
 
@@ -162,7 +191,8 @@ class Mailbox:
         await self._tell()
 
     async def about(self) -> dict[str, Any]:
-        return {**self._about, "lives": self._lives, "closed": self._closed, "owner": self._owner}
+        lives = {"lives": self._lives, "workers": self._workers[1]}
+        return {**self._about, **lives, "closed": self._closed, "owner": self._owner}
 
     # -- inside
 

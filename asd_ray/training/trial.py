@@ -7,6 +7,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -52,7 +53,8 @@ class Trial:
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
         self.folder = Path(order.folder)
-        self.training = Training(
+        new_training = partial(
+            Training,
             order.config,
             clips,
             num_classes=num_classes,
@@ -62,9 +64,11 @@ class Trial:
             world=world,
             wrap=wrap,
         )
+        self.training = new_training()
         self.history: dict[int, Report] = {}
         self._signature = signature(order.config, order.machine_types, order.corpus)
-        self._resume()
+        if not self._resume():
+            self.training = new_training()  # a state that does not fit may have been taken over in part
         self._epochs = fit(self.training, score_at=order.score_at)
 
     def epoch(self, to: int) -> Report:
@@ -104,12 +108,18 @@ class Trial:
         state = {"signature": self._signature, "history": history, **self.training.state_dict()}
         checkpoint.save(self.folder / "state.pt", state)
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on from the state in the folder, if it is of this order; False when it turns out to be of another
+        make, with other parts. Then, as without a state, the trial begins anew."""
         state = checkpoint.load(self.folder / "state.pt")
-        if state is None or state["signature"] != self._signature:
-            return
-        self.history = {report["epoch"]: report for report in state["history"]}
-        self.training.load_state_dict(state)
+        if state is None or state.get("signature") != self._signature:
+            return True
+        try:
+            self.training.load_state_dict(state)
+            self.history = {report["epoch"]: report for report in state["history"]}
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            return False
+        return True
 
 
 def flat(metrics: MachineMetrics) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 ROOT = Path(__file__).resolve().parents[2]
+FAULTS = Path(__file__).with_name("faults")  # first on the path of a search whose trials are to fail
+MARK = f"asd-test-{os.getpid()}-"  # of this run of the tests: others may run beside it
 SMALL = [
     *("--set", "model.width=0.0625"),
     *("--set", "train.batch_size=16"),
@@ -74,7 +76,7 @@ def marked_processes(mark: str) -> dict[int, str]:
 
 
 def start(*arguments: object, cwd: Path = ROOT) -> Call:
-    mark = f"asd-test-{uuid.uuid4().hex}"
+    mark = f"{MARK}{uuid.uuid4().hex}"
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
@@ -110,5 +112,5 @@ def studies_of(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
 def no_process_is_left() -> Iterator[None]:
     """Whatever a test starts has ended before the next one begins."""
     yield
-    for pid in marked_processes("asd-test-"):
+    for pid in marked_processes(MARK):
         os.kill(pid, signal.SIGKILL)

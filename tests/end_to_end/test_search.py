@@ -87,8 +87,6 @@ def test_a_killed_search_goes_on_and_keeps_every_finished_trial(shards: Path, tm
     call.read_until(lambda line: "[2/6]" in line)
     call.process.send_signal(signal.SIGKILL)
     call.finish()
-    # Ray's own agents take up to a minute to notice that a killed driver took the raylet with it.
-    assert call.survivors(patience=150) == []
     finished = {
         (name, trial.number): trial.value
         for name, found in studies_of(folder).items()
@@ -103,31 +101,38 @@ def test_a_killed_search_goes_on_and_keeps_every_finished_trial(shards: Path, tm
     for (name, number), value in finished.items():
         assert after[name][number].value == value
     assert again.survivors() == []
+    # Ray's own agents take up to two minutes to notice that a killed driver took the raylet with it.
+    assert call.survivors(patience=150) == []
     assert temporary_files(folder) == []
 
 
 def test_ctrl_c_ends_quickly_says_how_to_go_on_and_loses_nothing(shards: Path, tmp_path: Path) -> None:
+    """Once: within seconds, all put away. Twice: at once. The same command goes on from both."""
     folder = tmp_path / "run"
-    call = start(*tune(shards, folder, trials=6, epochs=3))
-    call.read_until(lambda line: "[1/6]" in line)
-    began = time.monotonic()
-    os.killpg(call.process.pid, signal.SIGINT)
-    assert call.finish(timeout=60) == 130, call.output
-    assert time.monotonic() - began < 15
-    assert "go on with: python launch/tune.py" in call.output
-    assert "Traceback" not in call.output
-    assert call.survivors() == []
-    assert temporary_files(folder) == []
-    states = {trial.state for found in studies_of(folder).values() for trial in found}
-    assert states >= {TrialState.RUNNING}
-    again = run(*tune(shards, folder, trials=6, epochs=3))
+    for times, seconds in ((1, 15), (2, 5)):
+        call = start(*tune(shards, folder, trials=5, epochs=3))
+        call.read_until(lambda line: "[1/" in line)
+        began = time.monotonic()
+        for press in range(times):
+            time.sleep(0.5 * press)
+            os.killpg(call.process.pid, signal.SIGINT)
+        assert call.finish(timeout=60) == 130, call.output
+        assert time.monotonic() - began < seconds + 0.5 * (times - 1)
+        assert "go on with: python launch/tune.py" in call.output
+        assert "Traceback" not in call.output
+        assert call.survivors() == []
+        assert times > 1 or temporary_files(folder) == []
+        states = {trial.state for found in studies_of(folder).values() for trial in found}
+        assert states >= {TrialState.RUNNING}
+    again = run(*tune(shards, folder, trials=5, epochs=3))
     assert again.process.returncode == 0, again.output
-    assert_nothing_is_lost_or_repeated(folder, trials=6)
+    assert_nothing_is_lost_or_repeated(folder, trials=5)
+    assert temporary_files(folder) == []
 
 
 def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    call = run(*tune(shards, folder, trials=3, epochs=2), "--set", "train.learning_rate=1e30")
+    call = run(*tune(shards, folder, trials=3, epochs=1), "--inline", "--set", "train.learning_rate=1e30")
     assert call.process.returncode == 1, call.output
     for found in studies_of(folder).values():
         assert {trial.state for trial in found} == {TrialState.FAIL}
@@ -142,12 +147,12 @@ def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(shards
 def test_one_seed_and_one_lane_give_the_same_trials_twice(shards: Path, tmp_path: Path) -> None:
     tables = []
     for name in ("a", "b"):
-        call = run(*tune(shards, tmp_path / name, trials=4), "--lanes", 1)
+        call = run(*tune(shards, tmp_path / name, trials=3), "--lanes", 1)
         assert call.process.returncode == 0, call.output
         with (tmp_path / name / "report" / "trials.csv").open() as file:
             tables.append([row[:-1] for row in csv.reader(file)])  # without the time
     assert tables[0] == tables[1]
-    assert len(tables[0]) == 5
+    assert len(tables[0]) == 4
 
 
 def test_inline_and_own_scope_search_each_machine_type_alone(shards: Path, tmp_path: Path) -> None:
@@ -165,12 +170,12 @@ def test_inline_and_own_scope_search_each_machine_type_alone(shards: Path, tmp_p
 def test_real_recordings_are_prepared_and_searched_by_one_call(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     call = run(
-        ROOT / "launch" / "tune.py", *tune(Path(os.environ["ASD_SAMPLE"]), folder, trials=6)[1:], cwd=tmp_path
+        ROOT / "launch" / "tune.py", *tune(Path(os.environ["ASD_SAMPLE"]), folder, trials=2)[1:], cwd=tmp_path
     )
     assert call.process.returncode == 0, call.output
     assert "6 machine types, 23 machines" in call.output
     assert sorted(path.stem for path in (folder / "best").glob("*.yaml")) == sorted(TYPES)
     for known in names(folder).values():
         assert known == names(folder)["fan"]
-        assert len(known) == 6
+        assert len(known) == 2
     assert call.survivors() == []

@@ -13,8 +13,9 @@ import pytest
 
 from asd_ray.command import InputError
 from asd_ray.config import load_config, with_params
+from asd_ray.report.judging import normal_scores
 from asd_ray.report.render import percent, rebuild, rebuild_alone
-from asd_ray.report.summary import edges, normal_scores
+from asd_ray.report.summary import edges
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
 from asd_ray.search.journal import run_lock
@@ -211,11 +212,60 @@ def test_a_failed_trial_is_listed_with_its_reason(folder: Path) -> None:
     assert f"- {proposal.uid}: the loss is nan in epoch 1" in text
 
 
-def test_weights_that_are_lost_are_named(folder: Path) -> None:
-    for state in folder.glob(f"{TRIALS}/*/state.pt*"):
+def test_weights_that_are_lost_are_named_and_cost_only_their_own_machine_types(folder: Path) -> None:
+    before = {machine.machine_type: machine.best.uid for machine in rebuild(folder).machines if machine.best}
+    shutil.rmtree(folder / "best")
+    for state in (folder / TRIALS / "pump-1").glob("state.pt*"):
         state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"state\.pt: missing or damaged; train the config again"):
-        rebuild(folder)
+    summary = rebuild(folder)
+    assert set(before.values()) == {"fan-0", "pump-1"}
+    for machine in summary.machines:
+        lost = before[machine.machine_type] == "pump-1"
+        assert machine.handed_over != lost
+        assert (folder / "best" / f"{machine.machine_type}.yaml").exists() != lost
+        line = f"- {machine.machine_type}: {folder / TRIALS}/pump-1/state.pt: missing or damaged; train the config"
+        assert (line in (folder / "report" / "report.md").read_text()) == lost
+
+
+def test_scores_that_are_lost_are_named_and_cost_only_their_own_machine_types(folder: Path) -> None:
+    before = {machine.machine_type: machine.best for machine in rebuild(folder).machines}
+    (folder / TRIALS / "pump-1" / "scores.parquet").write_bytes(b"PAR1")
+    for machine in rebuild(folder).machines:
+        known = before[machine.machine_type]
+        assert known is not None
+        if known.uid == "fan-0":
+            assert (machine.best, machine.problems) == (known, ())
+        else:
+            assert machine.best is None
+            (problem,) = machine.problems
+            assert "pump-1/scores.parquet: missing or damaged; put it back, or call" in problem
+            found = json.loads((folder / "report" / "summary.json").read_text())["machine_types"]
+            assert found[machine.machine_type]["problems"] == [problem]
+            assert found[machine.machine_type]["published"]["trial"] == "fan-0"
+
+
+def test_one_seed_is_called_unconfirmed_and_judged_with_an_interval_for_other_clips(folder: Path) -> None:
+    for machine in rebuild(folder).machines:
+        assert machine.standing == "one seed, not confirmed"
+        assert machine.best_estimate is not None
+        assert machine.best is not None
+        assert machine.best_estimate.mean == pytest.approx(machine.best.reporting_objective)
+        assert machine.best_estimate.sd is None
+    assert load(folder / "best" / "fan.yaml", Best).confirmed is None
+    text = (folder / "report" / "report.md").read_text()
+    assert text.count("one seed, not confirmed") == 6
+    assert "not corrected for there being 6 machine types" in text
+
+
+def test_a_machine_type_without_reporting_labels_says_why(folder: Path) -> None:
+    def unlabelled(rows: list[dict[str, object]]) -> None:
+        for row in rows:
+            row["reports"] = row["reports"] and row["machine_type"] != "pump"
+
+    change_clips(folder, unlabelled)
+    reasons = {machine.machine_type: machine.not_reportable for machine in rebuild(folder).machines}
+    assert reasons == {name: "no labelled clips" if name == "pump" else "" for name in TYPES}
+    assert "- pump: no labelled clips that report" in (folder / "report" / "report.md").read_text()
 
 
 def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_auto_is_dcase_only_where_labelled_evaluation_clips_exist():
         assert resolve_protocol(name, {"test", "eval"}) == name
 
 
+def test_where_some_machine_types_have_an_evaluation_set_the_others_are_searched_and_not_reported():
+    mixed = [clip for clip in CORPUS if not (clip.machine_type == "pump" and clip.split == "eval")]
+    labelled = {clip.split for clip in mixed if clip.is_anomaly is not None}
+    roles = roles_of(resolve_protocol("auto", labelled), mixed)
+    assert (roles.protocol, roles.not_searchable) == ("dcase", {})
+    assert roles.not_reportable == {"pump": "no labelled clips"}
+
+
 def test_dcase_without_evaluation_labels_is_refused_with_the_mend():
     with pytest.raises(InputError, match=r"eval_data_list\.csv"):
         resolve_protocol("dcase", {"test"})

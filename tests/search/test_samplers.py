@@ -8,8 +8,9 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
 from asd_ray.config import SearchConfig
-from asd_ray.search.samplers import GP_LIMIT, make_sampler
+from asd_ray.search.samplers import GP_LIMIT, TPE_GOOD, TPE_LIMIT, make_sampler
 from asd_ray.search.space import SearchSpace, StudySpace, load_space
+from asd_ray.search.view import ViewSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 PLAIN = SearchSpace.model_validate(
@@ -40,15 +41,20 @@ def sampler_for(
     return make_sampler(SearchConfig.model_validate(search), study, space, stream=stream)
 
 
+def kind_of(sampler: BaseSampler) -> type[BaseSampler]:
+    return type(sampler.inner if isinstance(sampler, ViewSampler) else sampler)
+
+
 def proposal(study: optuna.Study, *, stream: int = 0, **search: object) -> dict[str, float]:
     study.sampler = sampler_for(study, stream=stream, **search)
     return PLAIN.suggest(study.ask())
 
 
 @pytest.mark.parametrize("kind", ["gp", "tpe", "random"])
-@pytest.mark.parametrize("complete", [0, 8])
-def test_the_same_state_gives_the_same_proposal(kind: str, complete: int) -> None:
-    first, again = (proposal(study_with(PLAIN, complete=complete), sampler=kind) for _ in range(2))
+@pytest.mark.parametrize(("complete", "pruned"), [(0, 0), (8, 0), (8, 8)])
+def test_the_same_state_gives_the_same_proposal(kind: str, complete: int, pruned: int) -> None:
+    studies = [study_with(PLAIN, complete=complete, pruned=pruned) for _ in range(2)]
+    first, again = (proposal(study, sampler=kind) for study in studies)
     assert first == again
 
 
@@ -75,21 +81,21 @@ def test_another_seed_or_another_study_proposes_something_else(other: dict[str, 
         (5, 6, TPESampler),  # the Gaussian process does not see pruned trials
     ],
 )
-def test_a_gaussian_process_while_it_is_cheap_and_sees_enough(
+def test_a_gaussian_process_while_the_study_is_small_and_mostly_complete(
     complete: int, pruned: int, kind: type[BaseSampler]
 ) -> None:
-    assert type(sampler_for(study_with(PLAIN, complete=complete, pruned=pruned))) is kind
+    assert kind_of(sampler_for(study_with(PLAIN, complete=complete, pruned=pruned))) is kind
 
 
 def test_a_conditional_space_is_sampled_by_tpe() -> None:
     cube = load_space("cube")[0].of("fan")
-    assert type(sampler_for(study_with(cube), cube)) is TPESampler
+    assert kind_of(sampler_for(study_with(cube), cube)) is TPESampler
 
 
 @pytest.mark.parametrize(("name", "kind"), [("gp", GPSampler), ("tpe", TPESampler), ("random", RandomSampler)])
 def test_a_named_sampler_overrides(name: str, kind: type[BaseSampler]) -> None:
     study = study_with(PLAIN, complete=1, pruned=3)
-    assert type(sampler_for(study, sampler=name)) is kind
+    assert kind_of(sampler_for(study, sampler=name)) is kind
 
 
 def test_making_a_sampler_warns_of_nothing() -> None:
@@ -101,3 +107,36 @@ def test_making_a_sampler_warns_of_nothing() -> None:
 def test_with_ten_trials_the_gaussian_process_looks_near_the_best_one() -> None:
     study = study_with(PLAIN, complete=10)
     assert abs(proposal(study, sampler="gp")["margin"] - 0.3) < 0.15
+
+
+def test_tpe_sees_no_more_of_a_long_study_than_its_best_and_its_newest() -> None:
+    study = study_with(PLAIN, complete=TPE_LIMIT - 10, pruned=40)
+    sampler = sampler_for(study, sampler="tpe")
+    assert isinstance(sampler, ViewSampler)
+    assert len(sampler.trials) == TPE_LIMIT
+    seen = {trial.number for trial in sampler.trials}
+    complete = study.get_trials(states=[TrialState.COMPLETE])
+    best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:TPE_GOOD]
+    assert {trial.number for trial in best} <= seen
+    assert set(range(100, TPE_LIMIT + 30)) <= seen
+    PLAIN.suggest(study.ask())
+
+
+def test_the_gaussian_process_sees_no_more_than_it_can_digest() -> None:
+    assert isinstance(sampler_for(study_with(PLAIN, complete=GP_LIMIT, pruned=9), sampler="gp"), GPSampler)
+    sampler = sampler_for(study_with(PLAIN, complete=GP_LIMIT + 1, pruned=9), sampler="gp")
+    assert isinstance(sampler, ViewSampler)
+    assert len(sampler.trials) == GP_LIMIT
+    assert {trial.state for trial in sampler.trials} == {TrialState.COMPLETE}
+
+
+@pytest.mark.parametrize("kind", ["gp", "tpe"])
+def test_a_study_of_two_objectives_is_sampled_whatever_its_size(kind: str) -> None:
+    study = optuna.create_study(directions=["maximize", "maximize"], sampler=RandomSampler(seed=1))
+    for number in range(GP_LIMIT + 10):
+        trial = study.ask()
+        point = PLAIN.suggest(trial)
+        values = None if number % 3 == 0 else [point["margin"], -point["scale"]]
+        study.tell(trial, values, state=TrialState.COMPLETE if values else TrialState.PRUNED)
+    study.sampler = sampler_for(study, sampler=kind)
+    assert PLAIN.contains(PLAIN.suggest(study.ask()))

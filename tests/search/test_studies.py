@@ -3,14 +3,16 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.config import SearchConfig
+from asd_ray.search.book import curve_of
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.studies import Proposal, Studies
 
@@ -265,3 +267,169 @@ def test_conditional_points_hold_only_what_acts(tmp_path: Path) -> None:
             proposal.params["mix_prob"] > 0 and proposal.params["margin"] > 0
         )
         json.dumps(proposal.params)
+
+
+# -- scale
+
+
+class CountingStorage(InMemoryStorage):
+    """Counts how often a whole study is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def get_all_trials(self, *arguments: Any, **named: Any) -> list[FrozenTrial]:
+        self.reads += 1
+        return super().get_all_trials(*arguments, **named)
+
+
+def in_memory(
+    storage: InMemoryStorage,
+    *,
+    objectives: tuple[str, ...] = ("mean",),
+    space: str = "noisy_arcmix",
+    take_over: bool = True,
+    **search: object,
+) -> Studies:
+    return Studies(
+        storage,
+        machine_types=TYPES,
+        space=load_space(space)[0],
+        search=SearchConfig.model_validate({"trials": 12, "sampler": "random", **search}),
+        epochs=EPOCHS,
+        published=PUBLISHED,
+        objectives=objectives,
+        take_over=take_over,
+    )
+
+
+def test_a_trial_reads_whole_studies_no_more_than_twice_however_many_there_were_before() -> None:
+    storage = CountingStorage()
+    studies = in_memory(storage, trials=60)
+    run(studies, stop_after=5)
+    for _ in range(50):
+        before = storage.reads
+        run(studies, stop_after=1)
+        assert storage.reads - before <= 2  # by the sampler, and by Optuna, which looks for waiting trials
+
+
+def test_what_is_kept_in_memory_is_what_a_new_reader_finds_in_the_storage() -> None:
+    # Equal ranges: of a running trial that only some studies hold, the storage has only their values.
+    settings: dict[str, Any] = {"space": "arcface", "trials": 40, "stop_when": "no gain for 9 trials"}
+    rng = random.Random(0)
+    storage = InMemoryStorage()
+    studies = in_memory(storage, **settings)
+    running: list[tuple[Proposal, int]] = []
+    for _ in range(150):
+        if len(running) < 4 and (proposal := studies.ask()) is not None:
+            running.append((proposal, 0))
+        elif running:
+            proposal, epoch = running.pop(rng.randrange(len(running)))
+            values = {name: rng.randint(0, 5) / 5 for name in TYPES}
+            stop = studies.report(proposal.uid, epoch + 1, values)
+            if stop or epoch + 1 == EPOCHS:
+                studies.tell(proposal.uid, "pruned" if stop else "failed" if rng.random() < 0.2 else "complete")
+            else:
+                running.append((proposal, epoch + 1))
+        reader = in_memory(storage, take_over=False, **settings)
+        assert reader.count() == studies.count()
+        assert [reader.done(name) for name in TYPES] == [studies.done(name) for name in TYPES]
+        assert reader._memory.gains.keys() == studies._memory.gains.keys()
+        for name in TYPES:
+            assert vars(reader._memory.gains[name]) == vars(studies._memory.gains[name])
+        for rung, kept in studies._memory._standings.items():
+            for uid in kept._row:
+                other = reader._memory._standings[rung]
+                assert kept.survives(uid, eta=3) == other.survives(uid, eta=3)
+
+
+# -- several objectives
+
+
+def several(proposal: Proposal, epoch: int) -> dict[str, dict[str, float]]:
+    """Two objectives that want different margins."""
+    margin = proposal.params["margin"]
+    return {
+        name: {
+            "auc": 1 - abs(margin - BEST_MARGIN[name]) - 0.1 / epoch,
+            "pauc": 1 - 2 * abs(margin - 0.4) - 0.1 / epoch,
+            "mauc": 0.0,
+        }
+        for name in proposal.machine_types
+    }
+
+
+def finish_several(studies: Studies, proposal: Proposal) -> None:
+    for epoch in range(1, EPOCHS + 1):
+        metrics = several(proposal, epoch)
+        values = {name: (found["auc"] + found["pauc"]) / 2 for name, found in metrics.items()}
+        if studies.report(proposal.uid, epoch, values, metrics=metrics) and epoch < EPOCHS:
+            studies.tell(proposal.uid, "pruned")
+            return
+    studies.tell(proposal.uid, "complete")
+
+
+@pytest.mark.parametrize("sampler", ["auto", "tpe", "gp", "random"])
+def test_every_sampler_searches_several_objectives_beside_running_and_pruned_trials(sampler: str) -> None:
+    studies = in_memory(InMemoryStorage(), objectives=("auc", "pauc"), trials=24, sampler=sampler)
+    left = studies.ask()
+    while (proposal := studies.ask()) is not None:
+        finish_several(studies, proposal)
+    assert left is not None
+    finish_several(studies, left)
+    for name in TYPES:
+        trials = studies.trials(name)
+        assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+        for trial in trials:
+            last = several(proposal_of(trial), max(curve_of(trial)))[name]
+            assert curve_of(trial)[max(curve_of(trial))] == (last["auc"] + last["pauc"]) / 2
+            if trial.state is TrialState.COMPLETE:
+                assert trial.values == [last["auc"], last["pauc"]]
+        best = studies.best(name)
+        assert best is not None
+        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        assert sum(best[1].values) == max(sum(trial.values) for trial in complete)
+        front = [tuple(trial.values) for _, trial in studies.pareto(name)]
+        assert front == sorted(front, reverse=True)
+        assert [pauc for _, pauc in front] == sorted(pauc for _, pauc in front)
+        assert tuple(best[1].values) in front
+
+
+def proposal_of(trial: FrozenTrial) -> Proposal:
+    return Proposal(uid="", owner="fan", machine_types=TYPES, params=trial.params)
+
+
+def test_a_trial_of_several_objectives_goes_on_after_a_kill_and_every_copy_gets_its_values(tmp_path: Path) -> None:
+    def reopen() -> Studies:
+        return Studies(
+            JournalStorage(JournalFileBackend(str(tmp_path / "j"))),
+            machine_types=TYPES,
+            space=load_space("noisy_arcmix")[0],
+            search=SearchConfig(trials=1, sampler="random"),
+            epochs=EPOCHS,
+            published=PUBLISHED,
+            objectives=("auc", "pauc"),
+        )
+
+    finish_several(studies := reopen(), studies.ask() or pytest.fail("no trial"))
+    lines = (tmp_path / "j").read_text().splitlines(keepends=True)
+    for cut in range(1, len(lines)):
+        (tmp_path / "j").write_text("".join(lines[:cut]))
+        again = reopen()
+        while (proposal := again.ask()) is not None:
+            finish_several(again, proposal)
+        assert again.count() == 1
+        for name in TYPES:
+            (trial,) = again.trials(name)
+            last = several(proposal_of(trial), EPOCHS)[name]
+            assert trial.values == [last["auc"], last["pauc"]], f"cut after line {cut}"
+
+
+def test_one_objective_has_a_pareto_set_of_its_best(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path / "j")
+    run(studies)
+    for name in TYPES:
+        best = studies.best(name)
+        assert best is not None
+        assert [uid for uid, _ in studies.pareto(name)] == [best[0]]

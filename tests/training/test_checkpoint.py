@@ -1,5 +1,8 @@
 """A state on disk is whole, or it is not taken for one."""
 
+import hashlib
+import io
+import pickle
 import random
 import subprocess
 import sys
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from asd_ray.training import checkpoint
 from asd_ray.training.checkpoint import load, previous, save
 
 
@@ -68,6 +72,25 @@ def test_one_flipped_bit_anywhere_is_noticed(path: Path) -> None:
         damaged[position // 8] ^= 1 << position % 8
         path.write_bytes(damaged)
         assert epoch_of(path) == 1, f"bit {position}"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"epoch": 3}, {"epoch": 3, "format": checkpoint.FORMAT + 1}, [1, 2], torch.zeros(3)],
+    ids=["without a number", "of the next version", "a list", "a tensor"],
+)
+def test_a_whole_state_of_another_version_is_passed_over(path: Path, other: object) -> None:
+    archive = io.BytesIO()
+    torch.save(other, archive)
+    data = archive.getvalue()
+    path.write_bytes(data + b"sha256:" + hashlib.sha256(data).digest())
+    assert epoch_of(path) == 1
+
+
+def test_a_whole_file_that_torch_cannot_read_is_passed_over(path: Path) -> None:
+    for data in (b"", b"PK\x03\x04 another archive", pickle.dumps(Path(), protocol=2)):
+        path.write_bytes(data + b"sha256:" + hashlib.sha256(data).digest())
+        assert epoch_of(path) == 1
 
 
 def test_two_damaged_files_are_no_state(path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from asd_ray.training import mailbox as module
-from asd_ray.training.mailbox import QUIT, Answer, Closed, Lost, Mailbox
+from asd_ray.training.mailbox import QUIT, Answer, Closed, Lost, Mailbox, Open
 
 SOON = 0.02  # seconds
 
@@ -26,9 +26,13 @@ def play(scene: Callable[[Mailbox], Awaitable[None]], *, life: str = "life-1", o
 def test_a_command_reaches_the_workers_and_its_answer_the_giver() -> None:
     async def scene(box: Mailbox) -> None:
         number = await box.send("trial", "life-1", "epoch", {"to": 3})
-        assert await box.wait(number, SOON) is None
+        assert await box.wait(number, SOON) == Open(None)  # nobody has taken it yet
         command = await box.next("life-1", 0, SOON)
         assert command is not None
+        taken = await box.wait(number, SOON)
+        assert isinstance(taken, Open)
+        assert taken.seconds is not None
+        assert 0 < taken.seconds < 10
         assert (command.number, command.name, command.arguments) == (number, "epoch", {"to": 3})
         await box.answer("life-1", number, {"loss": 0.5})
         assert await box.wait(number, SOON) == Answer("life-1", {"loss": 0.5})
@@ -91,7 +95,7 @@ def test_workers_of_an_earlier_life_are_not_heard() -> None:
         again = await box.send("trial", "", "start", {})
         for late in (number, again):
             await box.answer("life-1", late, {"from": "the dead"})
-        assert await box.wait(again, SOON) is None
+        assert await box.wait(again, SOON) == Open(None)
         with pytest.raises(RuntimeError, match="replaced"):
             await box.next("life-1", 0, SOON)
 
@@ -230,7 +234,13 @@ def test_nobody_gets_a_mailbox_whose_workers_are_not_up() -> None:
         assert (await box.about())["lives"] == 0
         await box.hello("life-1", {"pid": 7})
         assert await box.acquire("trial")
-        assert (await box.about()) == {"pid": 7, "lives": 1, "closed": "", "owner": "trial"}
+        assert (await box.about()) == {
+            "pid": 7,
+            "lives": 1,
+            "workers": [],
+            "closed": "",
+            "owner": "trial",
+        }
 
     asyncio.run(scene())
 
@@ -246,5 +256,42 @@ def test_a_group_that_cannot_come_up_closes_the_mailbox_with_its_reason() -> Non
         assert await box.stumbled("no memory")
         assert (await box.about())["closed"] == "no memory"
         assert not await box.acquire("trial")
+
+    asyncio.run(scene())
+
+
+def test_a_restarted_mailbox_disowns_the_group_that_it_has_forgotten() -> None:
+    async def scene() -> None:
+        box = Mailbox()
+        assert not await box.beat("life-1")
+        await box.hello("life-2", {})
+        assert await box.beat("life-2")
+        assert not await box.beat("life-1")
+
+    asyncio.run(scene())
+
+
+def test_a_lost_command_says_why_the_worker_died_and_the_first_reason_counts() -> None:
+    async def scene(box: Mailbox) -> None:
+        number = await box.send("trial", "life-1", "epoch", {"to": 1})
+        await box.died("it ran out of memory")
+        await box.died("the actor died unexpectedly")
+        await box.hello("life-2", {})
+        assert await box.wait(number, SOON) == Lost("it ran out of memory")
+        again = await box.send("trial", "life-2", "epoch", {"to": 1})
+        await box.hello("life-3", {})
+        assert await box.wait(again, SOON) == Lost("")
+
+    play(scene)
+
+
+def test_the_workers_of_the_present_group_are_known_by_their_handles() -> None:
+    async def scene() -> None:
+        box = Mailbox()
+        await box.enlist("life-1", "first")
+        await box.enlist("life-1", "second")
+        assert (await box.about())["workers"] == ["first", "second"]
+        await box.enlist("life-2", "third")
+        assert (await box.about())["workers"] == ["third"]
 
     asyncio.run(scene())

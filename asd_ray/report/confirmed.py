@@ -1,0 +1,135 @@
+"""What the confirmation of a machine type's best configs says: means over fresh seeds, and who wins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asd_ray.config import ScoreConfig
+from asd_ray.report.judging import Judged, reporting_estimate
+from asd_ray.scoring.intervals import Estimate, mean_and_sd
+from asd_ray.search.confirmation import Candidate, Confirmation, Training
+
+NO_EVIDENCE = "no evidence of improvement"
+JudgeTraining = Callable[[Training], Judged]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrained:
+    """One config, trained again with every fresh seed; without trainings, and with the reason, if one failed."""
+
+    uid: str
+    params: dict[str, float]
+    trainings: tuple[Judged, ...]
+    failed: str
+
+    @property
+    def choosing(self) -> tuple[float, float | None]:
+        """Mean and standard deviation over seeds of the objective on the choosing clips."""
+        return mean_and_sd([judged.objective for judged in self.trainings])
+
+    @property
+    def reporting(self) -> tuple[float, float | None] | None:
+        """The same on the reporting clips; None where it is undefined."""
+        values = [judged.reporting_objective for judged in self.trainings]
+        defined = [value for value in values if value is not None]
+        return mean_and_sd(defined) if defined else None
+
+    @property
+    def handed_over(self) -> Judged:
+        """The training that becomes the detector: the best on the choosing clips."""
+        return max(self.trainings, key=lambda judged: (judged.objective, -judged.seed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """The confirmed configs of one machine type.
+
+    `candidates`: the best observed first, the configuration that the search started from last. `winner`: the one
+    with the best mean on the choosing clips; None if all failed. `difference`: winner minus starting
+    configuration on the reporting clips, paired; None where either is missing or they are one.
+    """
+
+    candidates: tuple[Retrained, ...]
+    winner: Retrained | None
+    baseline: Retrained
+    winner_estimate: Estimate | None
+    baseline_estimate: Estimate | None
+    difference: Estimate | None
+    seeds: tuple[int, ...]
+
+    @property
+    def verdict(self) -> str:
+        """In words, what the difference to the starting configuration says."""
+        if self.winner is None:
+            return "every config failed"
+        if self.winner.uid == self.baseline.uid:
+            return f"{NO_EVIDENCE}: the starting configuration itself came out best"
+        if self.baseline.failed:
+            return "nothing to compare with: the starting configuration failed"
+        return verdict_of(self.difference)
+
+    def mean_of(self, uid: str) -> float | None:
+        """The mean of a config on the choosing clips; None if it failed or was not confirmed."""
+        for candidate in self.candidates:
+            if candidate.uid == uid and candidate.trainings:
+                return candidate.choosing[0]
+        return None
+
+
+def verdict_of(difference: Estimate | None) -> str:
+    """What a paired difference says.
+
+    >>> verdict_of(Estimate(mean=0.02, sd=0.01, low=-0.01, high=0.04, method="BCa", note=""))
+    'no evidence of improvement'
+    """
+    if difference is None:
+        return "undefined on the reporting clips"
+    if difference.interval is None:
+        return NO_EVIDENCE  # its note says why there is none
+    low, high = difference.interval
+    return "better" if low > 0 else f"{NO_EVIDENCE}: worse" if high < 0 else NO_EVIDENCE
+
+
+def confirmed_of(
+    machine_type: str, confirmation: Confirmation, *, judge_training: JudgeTraining, config: ScoreConfig
+) -> Confirmed:
+    """The results of a machine type whose trainings have all ended. Raises InputError where one is lost."""
+    candidates = tuple(
+        _retrained(candidate, confirmation, judge_training) for candidate in confirmation.plan.of(machine_type)
+    )
+    complete = [candidate for candidate in candidates if candidate.trainings]
+    winner = max(complete, key=lambda candidate: candidate.choosing[0], default=None)  # of equals, the first
+    uid = confirmation.plan.baseline[machine_type]
+    (baseline,) = (candidate for candidate in candidates if candidate.uid == uid)
+
+    def over_seeds(one: Retrained | None, minus: Retrained | None = None) -> Estimate | None:
+        if one is None or not one.trainings:
+            return None
+        return reporting_estimate(one.trainings, config=config, minus=minus.trainings if minus else ())
+
+    comparable = winner is not None and winner.uid != uid and bool(baseline.trainings)
+    return Confirmed(
+        candidates=candidates,
+        winner=winner,
+        baseline=baseline,
+        winner_estimate=over_seeds(winner),
+        baseline_estimate=over_seeds(baseline),
+        difference=over_seeds(winner, baseline) if comparable else None,
+        seeds=tuple(confirmation.plan.seeds),
+    )
+
+
+def left_to_do(machine_type: str, confirmation: Confirmation) -> int:
+    """Trainings of a machine type's candidates that have no outcome yet."""
+    uids = {candidate.uid for candidate in confirmation.plan.of(machine_type)}
+    return sum(training.candidate.uid in uids for training in confirmation.waiting())
+
+
+def _retrained(candidate: Candidate, confirmation: Confirmation, judge_training: JudgeTraining) -> Retrained:
+    failed = confirmation.reason(candidate)
+    seeds = [] if failed else confirmation.plan.seeds
+    return Retrained(
+        uid=candidate.uid,
+        params=candidate.params,
+        trainings=tuple(judge_training(Training(candidate, seed)) for seed in seeds),
+        failed=failed,
+    )

@@ -1,0 +1,153 @@
+"""Trials as Optuna's storage holds them: begun, noted, ended, read back. One study per machine type.
+
+Curves (objective by epoch) are Optuna's intermediate values. In a study of several objectives they are user
+attributes instead: there Optuna's TPE sampler, seeing a pruned trial with intermediate values, asks for the
+study's one direction and raises.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from asd_ray.search.choice import TAUGHT
+from asd_ray.search.space import Params
+
+# User attributes of trials.
+COPY = "copy_of"  # name of the trial that this is a copy of
+CURVES, VALUES, REASON = "curves", "values", "reason"  # what the owner was told about all studies
+_EPOCH = "epoch "  # begins those of a curve
+Curve = dict[int, float]  # epoch -> objective
+
+
+class Place(NamedTuple):
+    """Where a study keeps a trial."""
+
+    machine_type: str
+    number: int
+    trial_id: int
+
+
+class Book:
+    """Writes one value at a time, each whole or not at all; what a kill leaves between two writes is readable."""
+
+    def __init__(self, storage: BaseStorage, machine_types: Sequence[str], *, num_objectives: int) -> None:
+        self.storage, self.num_objectives = storage, num_objectives
+        known = {study.study_name for study in storage.get_all_studies()}
+        directions = [StudyDirection.MAXIMIZE] * num_objectives
+        self.studies = {
+            name: optuna.load_study(study_name=name, storage=storage)
+            if name in known
+            else optuna.create_study(study_name=name, storage=storage, directions=directions)
+            for name in machine_types
+        }
+        self._ids = {name: storage.get_study_id_from_name(name) for name in machine_types}
+
+    def trials(self, machine_type: str) -> list[FrozenTrial]:
+        return self.studies[machine_type].get_trials(deepcopy=False)
+
+    def read(self, place: Place) -> FrozenTrial:
+        return self.storage.get_trial(place.trial_id)
+
+    def keep(self, machine_type: str, name: str, value: Any) -> None:
+        """Plain data beside the trials of a study, replaced in one write."""
+        self.studies[machine_type].set_user_attr(name, value)
+
+    def kept(self, machine_type: str, name: str) -> Any:
+        return self.studies[machine_type].user_attrs.get(name)
+
+    def place(self, machine_type: str, number: int) -> Place:
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._ids[machine_type], number)
+        return Place(machine_type, number, trial_id)
+
+    def begin(
+        self,
+        machine_type: str,
+        point: Params,
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        attributes: Mapping[str, str] | None = None,
+    ) -> Place:
+        """A running trial at a fixed point."""
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params={name: point[name] for name in distributions},
+            distributions=dict(distributions),
+            user_attrs=dict(attributes or {}),
+        )
+        trial_id = self.storage.create_new_trial(self._ids[machine_type], template_trial=trial)
+        return Place(machine_type, self.storage.get_trial(trial_id).number, trial_id)
+
+    def add_finished(
+        self,
+        machine_type: str,
+        trial: FrozenTrial,
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        attributes: Mapping[str, str],
+    ) -> None:
+        """A finished trial of another search, with its values and its curve, in one write."""
+        curve = {name: value for name, value in trial.user_attrs.items() if name.startswith(_EPOCH)}
+        copy = optuna.create_trial(
+            state=trial.state,
+            values=trial.values,
+            params={name: trial.params[name] for name in distributions},
+            distributions=dict(distributions),
+            user_attrs={**attributes, **curve},
+            intermediate_values=trial.intermediate_values,
+        )
+        self.storage.create_new_trial(self._ids[machine_type], template_trial=copy)
+
+    def note(self, place: Place, epoch: int, value: float) -> None:
+        """The objective after an epoch."""
+        if self.num_objectives == 1:
+            self.storage.set_trial_intermediate_value(place.trial_id, epoch, value)
+        else:
+            self.storage.set_trial_user_attr(place.trial_id, f"{_EPOCH}{epoch}", value)
+
+    def finish(
+        self, place: Place, state: TrialState, *, curve: Mapping[int, float], values: Sequence[float] | None
+    ) -> None:
+        """End a trial; `values` are those of a complete one. Epochs that the storage lacks are noted first."""
+        for epoch in sorted(set(curve) - set(curve_of(self.read(place)))):
+            self.note(place, epoch, curve[epoch])
+        if state is TrialState.PRUNED and self.num_objectives == 1 and curve:
+            values = [curve[max(curve)]]  # as Optuna's own tell has it
+        self.storage.set_trial_state_values(place.trial_id, state, values)
+
+
+def is_own(trial: FrozenTrial) -> bool:
+    """Whether the study that holds a trial proposed it."""
+    return not trial.user_attrs.keys() & {COPY, TAUGHT}
+
+
+def name_of(machine_type: str, trial: FrozenTrial) -> str:
+    """The name that a study's trial has everywhere."""
+    return str(trial.user_attrs.get(COPY, f"{machine_type}-{trial.number}"))
+
+
+def curve_of(trial: FrozenTrial) -> Curve:
+    """A trial's objective by epoch, wherever it is kept."""
+    return {**trial.intermediate_values, **dict(_noted(trial))}
+
+
+def merged(held: Mapping[str, FrozenTrial], owner: FrozenTrial) -> dict[int, dict[str, float]]:
+    """Epoch -> machine type -> objective of a joint trial, from the trial of each study that holds it.
+
+    An epoch counts when every study got its value.
+    """
+    curves = {name: curve_of(trial) for name, trial in held.items()}
+    for name, told in owner.user_attrs.get(CURVES, {}).items():
+        curves[name] = {int(epoch): value for epoch, value in told.items()}
+    epochs = set.intersection(*(set(curve) for curve in curves.values()))
+    return {epoch: {name: curve[epoch] for name, curve in curves.items()} for epoch in sorted(epochs)}
+
+
+def _noted(trial: FrozenTrial) -> Iterator[tuple[int, float]]:
+    for name, value in trial.user_attrs.items():
+        if name.startswith(_EPOCH):
+            yield int(name.removeprefix(_EPOCH)), value

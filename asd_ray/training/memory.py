@@ -1,0 +1,56 @@
+"""A worker that is about to exhaust its machine's memory ends itself, and says so.
+
+Ray's own memory monitor ends whatever began its work last: here that is a mailbox or Tune's thin actor, which hold
+nothing, and it ends them again and again while the trial that eats the memory goes on. So a worker looks after
+itself, a little before Ray's monitor would act.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+import psutil
+from ray._common.utils import get_system_memory
+from ray._private.utils import get_used_memory
+
+EARLIER = 0.05  # of the memory: so much before Ray's own threshold
+LOOK_S = 0.1
+WORKER = "ray::RayTrainWorker"  # as Ray names the processes of Train's workers
+FAIR = 0.25  # of an equal share
+
+
+def watch_memory(last_words: Callable[[str], None]) -> None:
+    """Look after the memory of this process, in a thread of its own, for as long as it lives."""
+    threading.Thread(target=_watch, args=(last_words,), daemon=True).start()
+
+
+def _watch(last_words: Callable[[str], None]) -> NoReturn:
+    # Both figures are those of the container, where there is one.
+    total = get_system_memory()
+    threshold = os.environ.get("RAY_memory_usage_threshold", "0.95")  # noqa: SIM112 - as Ray spells it
+    limit = (float(threshold) - EARLIER) * total
+    while True:
+        used: int = get_used_memory()  # type: ignore[no-untyped-call]
+        if used > limit and _is_to_blame(limit):
+            held = psutil.Process().memory_info().rss
+            last_words(
+                f"it ran out of memory: it held {held / 1e9:.1f} GB when {used / 1e9:.1f} of the machine's "
+                f"{total / 1e9:.1f} GB were in use"
+            )
+            os._exit(1)
+        threading.Event().wait(LOOK_S)
+
+
+def _is_to_blame(limit: float) -> bool:
+    """Whether this worker holds more memory than any other of the machine, and a fair part of what may be used.
+
+    Where something else has filled the memory, ending a small worker would help nobody.
+    """
+    held = psutil.Process().memory_info().rss
+    sizes = [held]
+    for process in psutil.process_iter(["cmdline", "memory_info"]):
+        cmdline, memory = process.info["cmdline"], process.info["memory_info"]
+        if process.pid != os.getpid() and cmdline and cmdline[0].startswith(WORKER) and memory is not None:
+            sizes.append(memory.rss)
+    return bool(held == max(sizes) and held > FAIR * limit / len(sizes))

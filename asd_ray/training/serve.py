@@ -1,0 +1,125 @@
+"""The Train loop of a lane's workers: take the clips in once, then serve commands until `quit`."""
+
+import os
+import threading
+import uuid
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+from ray.train.collective import broadcast_from_rank_zero
+
+from asd_ray.data.bank import place
+from asd_ray.data.blocks import collect
+from asd_ray.training.link import Handle
+from asd_ray.training.mailbox import QUIT, Command
+from asd_ray.training.memory import watch_memory
+from asd_ray.training.server import Server
+
+BEAT_S = 2.0
+POLL_S = 5.0
+
+
+def serve(loop_config: dict[str, Any]) -> None:
+    """The Train loop of one worker. Rank 0 takes commands from the mailbox and passes them on."""
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    mailbox = loop_config["mailbox"]
+    life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
+    _note_placement_group(loop_config["lane"])
+    ray.get(mailbox.enlist.remote(life, ray.get_runtime_context().current_actor))
+    watch_memory(lambda words: ray.get(mailbox.died.remote(words)))
+    try:
+        server, about = _come_up(loop_config, rank=rank, world=world)
+    except Exception as error:  # Train would start it again for ever, and nobody would know why
+        if ray.get(mailbox.stumbled.remote(f"its workers cannot start: {type(error).__name__}: {error}")):
+            return
+        raise
+    if rank == 0:
+        ray.get(mailbox.hello.remote(life, about))
+        threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
+    _serve_commands(server, mailbox, life=life, rank=rank, world=world)
+
+
+def _note_placement_group(lane: str) -> None:
+    """Ray's own store keeps it: Train's controller and the mailbox may be killed together, for want of memory."""
+    group = ray.util.get_current_placement_group()
+    assert group is not None, "Train puts its workers into a placement group"
+    _internal_kv_put(_key(lane), group.id.binary(), overwrite=True)
+
+
+def placement_group_of(lane: str) -> bytes | None:
+    """The id of the placement group that a lane's workers hold, or held last."""
+    found: bytes | None = _internal_kv_get(_key(lane))
+    return found
+
+
+def _key(lane: str) -> bytes:
+    return f"asd_ray/{ray.get_runtime_context().get_job_id()}/{lane}/placement_group".encode()
+
+
+def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> tuple[Server, dict[str, Any]]:
+    """Take in the clips; the server, and what there is to say of it."""
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, int(loop_config["cpus"])))
+    device = ray.train.torch.get_device()
+    shard = ray.train.get_dataset_shard("clips")
+    resident = collect(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    clips, where = place(resident, loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    wrap = _data_parallel if world > 1 else _alone
+    server = Server(
+        clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap
+    )
+    return server, {"where": where}
+
+
+def _alone(module: torch.nn.Module) -> torch.nn.Module:
+    return module
+
+
+def _data_parallel(module: torch.nn.Module) -> torch.nn.Module:
+    return ray.train.torch.prepare_model(module)
+
+
+def _beat(mailbox: Handle, life: str) -> None:
+    try:
+        while ray.get(mailbox.beat.remote(life)):
+            threading.Event().wait(BEAT_S)
+        os._exit(
+            1
+        )  # the mailbox was restarted: its new life needs a new group, now and not after the epoch in hand
+    except ray.exceptions.RayError:
+        return  # the mailbox is gone, and with it the driver
+
+
+def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, world: int) -> None:
+    done = 0
+    while True:
+        command = _next_command(mailbox, life, after=done) if rank == 0 else None
+        if world > 1:  # the same commands in the same order on every rank
+            box: list[Command | None] = [command]
+            torch.distributed.broadcast_object_list(box, src=0)
+            command = box[0]
+        assert command is not None
+        done = command.number
+        if command.name == QUIT:
+            if rank == 0:
+                ray.get(mailbox.answer.remote(life, done, {}))
+            return
+        answer = server.do(command.name, command.arguments)
+        if rank == 0 or {"failed", "broken"} & set(answer):
+            ray.get(mailbox.answer.remote(life, done, answer))
+        if world > 1 and (trouble := answer.get("failed") or answer.get("broken")):
+            # The other ranks may wait in a collective for ever: let Train start the group anew.
+            raise RuntimeError(trouble)
+
+
+def _next_command(mailbox: Handle, life: str, *, after: int) -> Command:
+    while True:
+        command: Command | None = ray.get(mailbox.next.remote(life, after, POLL_S))
+        if command is not None:
+            return command

@@ -1,0 +1,76 @@
+"""Faults for the processes of a search: every Python that finds this folder on its path imports this file first.
+
+The folder $ASD_TEST_FAULTS holds `faults.json`, {trial: {"epoch": n, "fault": name}}; every epoch that a worker
+begins is noted in `epochs.log` there.
+"""
+
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+MODULE = "asd_ray.training.trial"
+
+
+class TrialWithFaults(importlib.abc.MetaPathFinder):
+    """Loads the module of trials as it is, and then wraps the training of an epoch."""
+
+    def find_spec(self, name, path, target=None):
+        if name != MODULE:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            wrap(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def wrap(module):
+    folder = Path(os.environ["ASD_TEST_FAULTS"])
+    faults = json.loads((folder / "faults.json").read_text())
+    train = module.Trial.epoch
+
+    def epoch(self, to):
+        if to not in self.history:
+            with (folder / "epochs.log").open("a") as log:
+                log.write(f"{self.folder.name} {to} {os.getpid()}\n")
+            fault = faults.get(self.folder.name, {})
+            if fault.get("epoch") == to:
+                FAULTS[fault["fault"]](self)
+        return train(self, to)
+
+    module.Trial.epoch = epoch
+
+
+def hang(trial):
+    time.sleep(3600)
+
+
+def fail(trial):
+    raise ValueError("a planted error")
+
+
+def diverge(trial):
+    for parameter in trial.training.classifier.parameters():
+        parameter.data.fill_(float("nan"))
+
+
+def eat(trial):
+    """Take memory, two gigabytes per second, until somebody ends this process."""
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(2**20) * 100))
+        time.sleep(0.05)
+
+
+FAULTS = {"hang": hang, "fail": fail, "diverge": diverge, "eat": eat}
+
+if "ASD_TEST_FAULTS" in os.environ:
+    sys.meta_path.insert(0, TrialWithFaults())

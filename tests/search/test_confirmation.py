@@ -1,0 +1,310 @@
+"""Confirmation: what is trained again, with which seeds, never twice, however often it is killed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ray.tune.search import Searcher
+
+from asd_ray.command import InputError
+from asd_ray.config import SearchConfig
+from asd_ray.data.manifest import read_shard
+from asd_ray.search.confirmation import OUTCOME, PLAN, fresh_seeds, make_plan, read_confirmation
+from asd_ray.search.runfolder import TRIALS, Run, read_run
+from asd_ray.search.searcher import Ended, StudySearcher
+from asd_ray.search.storage import open_studies
+from asd_ray.search.studies import Studies
+from asd_ray.training.trial import Order
+from tests.local_search import Commander, KilledError, begin, clips_for, confirmation_of, search
+
+
+@pytest.fixture(scope="module")
+def commander(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Commander:
+    run, plan = begin(small_shards, tmp_path_factory.mktemp("clips"), [])
+    return Commander(clips_for(small_shards, plan), num_classes=len(run.corpus.classes))
+
+
+@pytest.fixture
+def trainer(commander: Commander) -> Commander:
+    """One that has trained nothing yet."""
+    commander.trained, commander.die_after, commander.fails = [], -1, lambda order: ""
+    return commander
+
+
+@pytest.fixture
+def folder(confirmed_run: Path, tmp_path: Path) -> Path:
+    """A confirmed run of this test's own."""
+    return shutil.copytree(confirmed_run, tmp_path / "run")
+
+
+def with_search(run: Run, **changes: object) -> Run:
+    search = run.config.search.model_copy(update=changes)
+    return run.model_copy(update={"config": run.config.model_copy(update={"search": search})})
+
+
+def outcomes(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in folder.glob(f"{TRIALS}/*/*/{OUTCOME}"):
+        found[path.parent.relative_to(folder / TRIALS).as_posix()] = json.loads(path.read_text())["outcome"]
+    return found
+
+
+def test_the_best_of_every_machine_type_and_the_start_are_trained_once_with_every_fresh_seed(
+    confirmed_run: Path,
+) -> None:
+    run, _ = read_run(confirmed_run)
+    studies = open_studies(confirmed_run, run, take_over=False)[0]
+    wanted = {uid for name in run.machine_types for uid, _ in studies.ranking(name)[:2]}
+    assert all(studies.best(name) == studies.ranking(name)[0] for name in run.machine_types)
+    start = studies.published("fan")
+    assert start is not None
+    expected = {f"{uid}/seed-{seed}" for uid in wanted | {start[0]} for seed in (2024, 2025)}
+    assert outcomes(confirmed_run) == dict.fromkeys(expected, "complete")
+    assert run.config.train.seed not in confirmation_of(confirmed_run).plan.seeds
+
+
+def test_seeds_are_fresh_and_stay_in_range() -> None:
+    assert fresh_seeds(2023, 5) == [2024, 2025, 2026, 2027, 2028]
+    assert fresh_seeds(2**31 - 1, 2) == [0, 1]
+
+
+def test_every_seed_gives_another_network_and_the_scores_that_it_notes(confirmed_run: Path) -> None:
+    confirmation = confirmation_of(confirmed_run)
+    for candidate in confirmation.plan.candidates:
+        columns = [
+            read_shard(confirmed_run / TRIALS / place / "scores.parquet").column("score").to_pylist()
+            for place in (candidate.uid, f"{candidate.uid}/seed-2024", f"{candidate.uid}/seed-2025")
+        ]
+        assert columns[0] != columns[1] != columns[2] != columns[0]
+    for training in confirmation.trainings():
+        outcome = confirmation.outcome(training)
+        assert outcome is not None
+        history = json.loads((confirmed_run / TRIALS / training.place / "metrics.json").read_text())
+        assert outcome.objective == history[-1]["objective"]
+
+
+def test_what_is_confirmed_is_not_trained_again(folder: Path, trainer: Commander) -> None:
+    run, _ = read_run(folder)
+    assert search(folder, run, trainer) == []
+    assert trainer.trained == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs_before", [3, 5, 8])
+def test_a_search_killed_anywhere_goes_on_and_repeats_nothing(
+    small_shards: Path, tmp_path: Path, trainer: Commander, epochs_before: int
+) -> None:
+    """Two trials of two epochs, never pruned, then two configs with two seeds: twelve epochs."""
+    folder = tmp_path / "run"
+    settings = ["search.trials=2", "search.prune=false", "search.confirm=2", "search.seeds=2", "train.epochs=2"]
+    run, _ = begin(small_shards, folder, settings)
+    trainer.die_after = epochs_before
+    with pytest.raises(KilledError):
+        search(folder, run, trainer)
+    trainer.die_after = -1
+    told = search(folder, run, trainer)
+    assert len(trainer.trained) == len(set(trainer.trained)) == 12
+    confirmed = [event for event in told if isinstance(event, Ended) and event.seed is not None]
+    assert [event.number for event in confirmed] == list(range(1, len(confirmed) + 1))
+    assert {event.total for event in confirmed} == {len(confirmed)}
+    assert len(outcomes(folder)) == 4
+
+
+def test_a_driver_killed_before_it_noted_an_outcome_notes_the_same_without_training(
+    folder: Path, trainer: Commander
+) -> None:
+    run, _ = read_run(folder)
+    (first, *_) = sorted(folder.glob(f"{TRIALS}/*/seed-2024/{OUTCOME}"))
+    before = first.read_bytes()
+    first.unlink()
+    search(folder, run, trainer)
+    assert first.read_bytes() == before
+    assert trainer.trained == []
+
+
+@pytest.mark.parametrize("damage", ["scores.parquet", "state.pt"])
+def test_a_training_that_lost_its_scores_or_its_network_is_done_again_alone(
+    folder: Path, trainer: Commander, damage: str
+) -> None:
+    run, _ = read_run(folder)
+    (first, *_) = sorted(folder.glob(f"{TRIALS}/*/seed-2024/{damage}"))
+    scores = (first.parent / "scores.parquet").read_bytes()
+    first.unlink() if damage == "state.pt" else first.write_bytes(scores[: len(scores) // 2])
+    search(folder, run, trainer)
+    assert trainer.trained == [(first.parent.relative_to(folder / TRIALS).as_posix(), 1)]
+    assert (first.parent / "scores.parquet").read_bytes() == scores
+
+
+def test_more_seeds_and_more_configs_train_only_what_is_missing(folder: Path, trainer: Commander) -> None:
+    run, _ = read_run(folder)
+    before = set(outcomes(folder))
+    uids = {candidate.uid for candidate in confirmation_of(folder).plan.candidates}
+    search(folder, with_search(run, seeds=3), trainer)
+    assert {place for place, _ in trainer.trained} == {f"{uid}/seed-2026" for uid in uids}
+    search(folder, with_search(run, confirm=3, seeds=3), trainer)
+    assert set(outcomes(folder)) >= before
+    assert len(trainer.trained) == len(set(trainer.trained))
+    assert {name.split("/")[0] for name in outcomes(folder)} >= uids
+
+
+def test_a_config_that_fails_with_one_seed_is_noted_spared_and_not_tried_again(
+    folder: Path, trainer: Commander
+) -> None:
+    run, _ = read_run(folder)
+    uid = confirmation_of(folder).plan.candidates[0].uid
+    shutil.rmtree(folder / TRIALS / uid / "seed-2024")
+    shutil.rmtree(folder / TRIALS / uid / "seed-2025")
+    trainer.fails = lambda order: "the loss is nan in epoch 1" if order.config.train.seed == 2024 else ""
+    told = search(folder, run, trainer)
+    assert [event for event in told if isinstance(event, str)] == [
+        f"confirming {uid} with 2 fresh seeds: 2 trainings"
+    ]
+    (event,) = [event for event in told if isinstance(event, Ended)]
+    assert (event.outcome, event.reason, event.seed) == ("failed", "the loss is nan in epoch 1", 2024)
+    assert outcomes(folder)[f"{uid}/seed-2024"] == "failed"
+    assert f"{uid}/seed-2025" not in outcomes(folder)
+    confirmation = confirmation_of(folder)
+    assert confirmation.reason(confirmation.plan.candidates[0]) == "seed 2024: the loss is nan in epoch 1"
+    trainer.fails = lambda order: ""
+    assert search(folder, run, trainer) == []
+    (folder / TRIALS / uid / "seed-2024" / OUTCOME).unlink()
+    search(folder, run, trainer)
+    assert set(outcomes(folder).values()) == {"complete"}
+
+
+def test_the_search_s_own_seed_gives_what_the_search_gave(folder: Path, trainer: Commander) -> None:
+    """So what a confirmation trains is the trial but for the seed."""
+    run, _ = read_run(folder)
+    orders: list[Order] = []
+    start = trainer.start
+
+    def noted(order: Order) -> dict[str, object]:
+        orders.append(order)
+        return start(order)
+
+    trainer.start = noted  # type: ignore[method-assign]
+    try:
+        search(folder, with_search(run, seeds=3), trainer)
+    finally:
+        trainer.start = start  # type: ignore[method-assign]
+    order = orders[0]
+    assert order.config.train.seed == 2026
+    own = order.config.model_copy(update={"train": run.config.train})
+    again = folder / "again"
+    trainer.start(Order(config=own, machine_types=order.machine_types, score_at=order.score_at, folder=str(again)))
+    trainer.epoch(1)
+    uid = Path(order.folder).parent.name
+    first, second = (
+        read_shard(path / "scores.parquet").column("score").to_pylist() for path in (folder / TRIALS / uid, again)
+    )
+    assert first == second
+
+
+def test_nothing_is_confirmed_while_trials_still_run(small_shards: Path, tmp_path: Path) -> None:
+    run, _ = begin(
+        small_shards, tmp_path / "run", ["search.trials=2", "search.confirm=1", "search.seeds=2", "train.epochs=1"]
+    )
+    studies = open_studies(tmp_path / "run", run, take_over=True)[0]
+    searcher = StudySearcher(studies, run, tmp_path / "run", tell=lambda event: None, total=2)
+    first, second = (searcher.suggest(number) for number in ("1", "2"))
+    assert {"seed", "folder"}.isdisjoint({*first, *second})
+    assert searcher.suggest("3") is None
+    end(searcher, "1", {"fan": 0.6, "pump": 0.5})
+    assert searcher.suggest("3") is None
+    assert not (tmp_path / "run" / PLAN).exists()
+    end(searcher, "2", {"fan": 0.7, "pump": 0.4})
+    suggested = [searcher.suggest(str(number)) for number in range(3, 8)]
+    assert [one["seed"] for one in suggested[:4]] == [2024, 2024, 2025, 2025]
+    assert {one["folder"] for one in suggested[:4]} == {
+        f"{uid}/seed-{seed}" for uid in (first["uid"], second["uid"]) for seed in (2024, 2025)
+    }
+    assert suggested[4] is None  # what runs may yet be lost, and have to begin again
+    searcher.on_trial_complete("3", {"done": False})  # stopped before its last epoch
+    searcher.on_trial_complete("4", error=True)
+    assert outcomes(tmp_path / "run") == {}
+    assert searcher.suggest("8") == suggested[1]
+    end(searcher, "5", {"fan": 0.6, "pump": 0.5})
+    assert outcomes(tmp_path / "run") == {suggested[2]["folder"]: "complete"}
+    end(searcher, "6", {"fan": 0.6, "pump": 0.5})
+    end(searcher, "8", {"fan": 0.6, "pump": 0.5})
+    assert searcher.suggest("9") == Searcher.FINISHED
+
+
+def end(searcher: StudySearcher, trial_id: str, objective: dict[str, float]) -> None:
+    choosing = {name: {"auc": value, "pauc": value, "mauc": value} for name, value in objective.items()}
+    report = {"epoch": 1, "objective": objective, "choosing": choosing}
+    result = {"report": json.dumps(report), "done": True}
+    searcher.judge(trial_id, result)
+    searcher.on_trial_complete(trial_id, result)
+
+
+@pytest.fixture
+def scripted(small_shards: Path, tmp_path: Path) -> Callable[..., tuple[Run, Studies]]:
+    """The studies of a search whose trials have the objectives of a list, fan and pump."""
+
+    def run_search(values: list[tuple[float, float]], *settings: str) -> tuple[Run, Studies]:
+        run, _ = begin(
+            small_shards, tmp_path / "run", [f"search.trials={len(values)}", "train.epochs=1", *settings]
+        )
+        studies = open_studies(tmp_path / "run", run, take_over=True)[0]
+        searcher = StudySearcher(studies, run, tmp_path / "run", tell=lambda event: None, total=len(values))
+        for number, (fan, pump) in enumerate(values):
+            searcher.suggest(str(number))
+            end(searcher, str(number), {"fan": fan, "pump": pump})
+        return run, studies
+
+    return run_search
+
+
+VALUES = [(0.5, 0.6), (0.9, 0.5), (0.7, 0.7), (0.8, 0.8)]
+
+
+def test_the_plan_takes_the_best_of_each_machine_type_in_order(
+    scripted: Callable[..., tuple[Run, Studies]],
+) -> None:
+    run, studies = scripted(VALUES, "search.confirm=2", "search.seeds=4")
+    plan = make_plan(run, studies)
+    names = ["fan-0", "pump-1", "fan-2", "pump-3"]  # they take turns; numbers count a study's own and its copies
+    assert [uid for uid, _ in studies.ranking("fan")] == [names[1], names[3], names[2], names[0]]
+    assert plan.best == {"fan": [names[1], names[3]], "pump": [names[3], names[2]]}
+    assert plan.baseline == {"fan": "fan-0", "pump": "fan-0"}
+    assert plan.seeds == [2024, 2025, 2026, 2027]
+    assert {candidate.uid for candidate in plan.candidates} == set(names)
+    assert [candidate.uid for candidate in plan.of("pump")] == [names[3], names[2], "fan-0"]
+    assert all(candidate.machine_types == ["fan", "pump"] for candidate in plan.candidates)
+
+
+def test_searches_of_one_machine_type_at_a_time_are_confirmed_so(
+    scripted: Callable[..., tuple[Run, Studies]],
+) -> None:
+    run, studies = scripted(VALUES, "search.confirm=1", "search.scope=own")
+    plan = make_plan(run, studies)
+    assert {candidate.uid: candidate.machine_types for candidate in plan.candidates} == {
+        uid: [uid.split("-")[0]] for uid in ("fan-0", "pump-0", *plan.best["fan"], *plan.best["pump"])
+    }
+    assert plan.baseline == {"fan": "fan-0", "pump": "pump-0"}
+
+
+def test_a_start_that_no_study_could_try_is_confirmed_none_the_less(
+    scripted: Callable[..., tuple[Run, Studies]],
+) -> None:
+    """Its margin is outside the ranges, so that the search never ran it."""
+    run, studies = scripted(VALUES, "search.confirm=1", "loss.margin=1.3")
+    plan = make_plan(run, studies)
+    assert plan.baseline == {"fan": "baseline", "pump": "baseline"}
+    (baseline,) = [candidate for candidate in plan.candidates if candidate.uid == "baseline"]
+    assert baseline.params["margin"] == 1.3
+
+
+def test_confirming_can_be_asked_for_later_and_two_seeds_are_the_fewest() -> None:
+    assert SearchConfig().confirm == 0
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        SearchConfig(seeds=1)
+
+
+def test_a_damaged_plan_is_refused_by_name(folder: Path) -> None:
+    (folder / PLAN).write_text("trials: 3\nseed: [1]\n")
+    with pytest.raises(InputError, match=rf"{PLAN}:2: seed: unknown key; did you mean 'seeds'"):
+        read_confirmation(folder)

@@ -1,0 +1,81 @@
+"""What the searcher makes of trials that are lost with their process or their lane."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from asd_ray.config import RunConfig, replace_settings
+from asd_ray.search import runfolder
+from asd_ray.search.searcher import DEATHS, LOST_LANES, Ended, StudySearcher
+from asd_ray.search.space import load_space
+from asd_ray.search.storage import open_studies
+
+Told = list[str | Ended]
+
+
+@pytest.fixture
+def told() -> Told:
+    return []
+
+
+@pytest.fixture
+def searcher(shards: Path, tmp_path: Path, told: Told) -> StudySearcher:
+    """Of a search of two trials."""
+    config = replace_settings(RunConfig(), ["search.trials=2", "train.epochs=1"])
+    space, text = load_space("noisy_arcmix")
+    plan = runfolder.plan_clips(shards, "split")
+    run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
+    studies, _ = open_studies(tmp_path, run, take_over=True)
+    return StudySearcher(studies, run, tmp_path, tell=told.append, total=2)
+
+
+def state_of(searcher: StudySearcher, uid: str) -> tuple[TrialState, str]:
+    name, _, number = uid.rpartition("-")
+    trial: optuna.trial.FrozenTrial = searcher.studies.trials(name)[int(number)]
+    return trial.state, trial.user_attrs.get("reason", "")
+
+
+def test_a_lost_trial_is_handed_out_again_before_any_new_one(searcher: StudySearcher, told: Told) -> None:
+    first = searcher.suggest("1")
+    searcher.on_trial_complete("1", error=True)
+    assert searcher.suggest("2") == first
+    assert told == []
+    second = searcher.suggest("3")
+    assert second["uid"] != first["uid"]
+
+
+def test_nothing_is_finished_while_a_running_trial_may_be_lost(searcher: StudySearcher) -> None:
+    searcher.suggest("1")
+    second = searcher.suggest("2")
+    assert searcher.suggest("3") is None
+    searcher.on_trial_complete("2", error=True)
+    assert searcher.suggest("4") == second
+
+
+def test_a_trial_that_kills_its_process_time_after_time_has_failed(searcher: StudySearcher, told: Told) -> None:
+    uid = searcher.suggest("0")["uid"]
+    for death in range(DEATHS):
+        searcher.errors[str(death)] = "it ran out of memory"
+        assert state_of(searcher, uid)[0] is TrialState.RUNNING
+        searcher.on_trial_complete(str(death), error=True)
+        if death + 1 < DEATHS:
+            assert searcher.suggest(str(death + 1))["uid"] == uid
+    assert state_of(searcher, uid) == (TrialState.FAIL, f"its process died {DEATHS} times: it ran out of memory")
+    assert searcher.suggest("next")["uid"] != uid
+    assert not searcher.trouble
+    assert [event.outcome for event in told if isinstance(event, Ended)] == ["failed"]
+
+
+def test_lanes_that_are_lost_time_after_time_stop_the_search_and_not_the_trial(searcher: StudySearcher) -> None:
+    uid = searcher.suggest("0")["uid"]
+    for loss in range(LOST_LANES):
+        searcher.errors[str(loss)] = "LaneError: every lane has ended"
+        searcher.on_trial_complete(str(loss), error=True)
+        if loss + 1 < LOST_LANES:
+            assert searcher.suggest(str(loss + 1))["uid"] == uid
+    assert searcher.trouble == "LaneError: every lane has ended"
+    assert searcher.suggest("next") == Searcher.FINISHED
+    assert state_of(searcher, uid)[0] is TrialState.RUNNING  # the next call adopts it
