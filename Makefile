@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup tune test check soak bench clean lock
+.PHONY: setup tune test check soak bench bench-gpu clean lock
 
 setup: .venv/ready
 
@@ -40,8 +40,13 @@ lint:
 soak: setup
 	$(BIN)/python tests/soak.py
 
+# Pieces of a trial against the plain way of doing them, side by side. Two minutes; benchmarks/run.py --full: more.
 bench: setup
 	$(BIN)/python benchmarks/run.py
+
+# Seconds per epoch on a GPU, with the torch that is there: needs no set-up, no ray.
+bench-gpu:
+	PYTHONPATH=. $(PYTHON) benchmarks/gpu.py
 
 # Resolve the newest versions that pyproject.toml allows, with hashes and without addresses.
 lock: setup

@@ -25,7 +25,7 @@ from asd_ray.search.space import load_space
 from asd_ray.search.starts import read_starts
 from asd_ray.search.storage import find_store
 from asd_ray.search.tuner import run_search
-from asd_ray.training.trial import Report
+from asd_ray.training.order import Report
 
 __all__ = ["find_shards", "name_run", "prepare", "search", "synthetic_dataset", "train"]
 
@@ -84,7 +84,7 @@ def search(
     plan = runfolder.plan_clips(shards, config.score.protocol)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     space.check_against(config, plan.all_types, where=space_name)
-    starts = read_starts(folder, run)
+    starts = read_starts(folder, run, clips=plan.clips, storage=storage)
     with run_lock(folder, tell=tell):
         store = find_store(folder, storage)
         run = run.model_copy(update={"storage": store.kept})
@@ -130,26 +130,28 @@ def train(
     trained = plan.all_types if config.search.scope == "joint" else wanted
     with run_lock(folder):
         train_full(folder, shards, config, plan=plan, machine_types=trained, on_epoch=on_epoch)
-        return [_write_detector(shards, folder, config, plan=plan, machine_type=name) for name in wanted]
+        return _write_detectors(shards, folder, config, plan=plan, machine_types=wanted)
 
 
-def _write_detector(
-    shards: Path, folder: Path, config: RunConfig, *, plan: runfolder.Plan, machine_type: str
-) -> Path:
-    """`<machine_type>.yaml` of a finished training, with the weights beside it."""
-    model, path = folder / WEIGHTS, folder / f"{machine_type}.yaml"
-    write_weights(folder / "state.pt", model)
+def _write_detectors(
+    shards: Path, folder: Path, config: RunConfig, *, plan: runfolder.Plan, machine_types: tuple[str, ...]
+) -> list[Path]:
+    """`<machine_type>.yaml` for every machine type of a finished training, with the weights beside them."""
+    model, paths = folder / WEIGHTS, []
+    write_weights(folder / "state.pt", model, epochs=config.train.epochs)
     scores = read_shard(folder / "scores.parquet")
-    judged = judge(
-        "full", machine_type, params=params_of(config), clips=plan.clips, scores=scores, config=config.score
-    )
-    write_best(
-        path,
-        judged,
-        machine_type=machine_type,
-        config=config,
-        protocol=plan.protocol,
-        corpus=plan.corpus(shards),
-        model=model,
-    )
-    return path
+    for name in machine_types:
+        judged = judge(
+            "full", name, params=params_of(config), clips=plan.clips, scores=scores, config=config.score
+        )
+        paths.append(folder / f"{name}.yaml")
+        write_best(
+            paths[-1],
+            judged,
+            machine_type=name,
+            config=config,
+            protocol=plan.protocol,
+            corpus=plan.corpus(shards),
+            model=model,
+        )
+    return paths

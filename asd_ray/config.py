@@ -45,6 +45,9 @@ class TrainConfig(Strict):
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-5  # end of the cosine
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 2023
+    # bfloat16 is quicker on GPUs and on newer CPUs, tf32 on GPUs; both round, so compare AUCs first.
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    compile: Literal["auto", "always", "never"] = "auto"  # of the training step; auto: where it pays
 
 
 def check_objective(value: object) -> object:
@@ -110,7 +113,7 @@ class LaneConfig(Strict):
     workers: Count = 1  # of one lane; more than one train data-parallel
     cpus: Positive = 1.0  # per worker
     gpus: Annotated[float, Field(ge=0, le=1)] | None = None  # per worker; 0.5: two share one; None: 1 if any
-    resident: Literal["auto", "shared", "device"] = "auto"
+    resident: Literal["auto", "shared", "device", "stream"] = "auto"  # where the clips are
     deadline: Positive | None = None  # seconds for one epoch; None: ten times the slowest so far
     inline: bool = False  # train inside Tune's own processes, without Ray Train
 

@@ -1,110 +1,67 @@
 #!/usr/bin/env python
-"""Speed of single pieces against the plain way of doing the same work, side by side in one run.
+"""Speed against the plain way of doing the same work, side by side in one run.
 
-    make bench
+    make bench                                  # the pieces of a trial: two minutes
+    python benchmarks/run.py --full             # and compiled steps, lanes, a whole search, sizes: half an hour
+    python benchmarks/run.py --json speed.json  # and the rows in a file
 
-Each pair is measured alternately, one thread, and the median of the ratios of processor times is printed: above 1
-is faster than the plain way.
+Every way runs in a process of its own, plain and ours by turns; a ratio is the median over pairs, and above 1 is
+faster. Pieces are measured in processor time of one thread, whatever has to do with Ray in wall-clock time.
 """
 
+import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
-import numpy as np
-import torch
-import torchaudio
-from torch.utils.data import DataLoader, TensorDataset
+from pairs import ALLOCATED, OURS, PLAIN, Row, compare
 
-from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
-from asd_ray.data.resident import Block, Labels, Resident
-from asd_ray.models.sgram import LogMel
-
-ROUNDS = 15
-CLIPS, BATCH = 128, 64
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two ways to do the same work."""
-
-    name: str
-    plain: Callable[[], object]
-    ours: Callable[[], object]
-
-
-def seconds(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+HERE = Path(__file__).parent
+PIECES = HERE / "pieces.py"
+# work, ours, plain, what it is called, unit
+QUICK = (
+    ("log_mel", OURS, PLAIN, "log-mel of a clip", "ms/clip"),
+    ("preparation", OURS, PLAIN, "decode, check and log-mel of a clip", "ms/clip"),
+    ("preparation", "ours with shards", PLAIN, "the same, with its shard written and read back", "ms/clip"),
+    ("host_batch", OURS, PLAIN, "batch of 64 in host memory", "ms/batch"),
+    ("reading", OURS, PLAIN, "scoring, float32", "ms/clip"),
+    ("reading", "ours bfloat16", PLAIN, "scoring, bfloat16", "ms/clip"),
+)
+STEPS = (
+    ("step", OURS, PLAIN, "training step of 32, float32, eager", "ms/clip"),
+    ("step", "ours compiled", PLAIN, "training step of 32, float32, compiled", "ms/clip"),
+    ("step", "ours compiled", ALLOCATED, "the same, against plain with our allocator settings", "ms/clip"),
+    ("step", "ours compiled bfloat16", PLAIN, "training step of 32, bfloat16, compiled", "ms/clip"),
+)
+WITH_RAY = ("lanes.py", "scale.py")  # each prints its own table
 
 
-def ratio(pair: Pair) -> tuple[float, float]:
-    """Median of plain / ours, and the median of ours in milliseconds."""
-    pair.plain(), pair.ours()  # warm up
-    times = [(seconds(pair.plain), seconds(pair.ours)) for _ in range(ROUNDS)]
-    return statistics.median(plain / ours for plain, ours in times), 1000 * statistics.median(o for _, o in times)
-
-
-def log_mel() -> Pair:
-    """A fresh transform per clip, as the published code makes one per file."""
-    wave_L = torch.randn(NUM_SAMPLES)
-    ours = LogMel()
-
-    def plain() -> torch.Tensor:
-        transform = torchaudio.transforms.MelSpectrogram(
-            SAMPLE_RATE,
-            n_fft=2048,
-            hop_length=512,
-            n_mels=128,
-            norm="slaney",
-            mel_scale="slaney",
-            pad_mode="constant",
-        )
-        return 10 * torch.log10(transform(wave_L) + 2.0**-52)
-
-    assert torch.allclose(plain(), ours(wave_L), atol=1e-4)
-    return Pair("log-mel of one clip, against a fresh torchaudio transform", plain, lambda: ours(wave_L))
-
-
-def host_batch() -> Pair:
-    """In-memory float32 tensors through a DataLoader with its own collate, as the published code has them."""
-    rng = np.random.default_rng(0)
-    pcm_NL = rng.integers(-3000, 3000, (CLIPS, NUM_SAMPLES)).astype(np.int16)
-    sgram_NFT = rng.normal(-30, 10, (CLIPS, 128, 313)).astype(np.float16)
-    text = np.array(["fan"] * CLIPS)
-    names = np.array([f"{number:04d}" for number in range(CLIPS)])
-    labels = Labels(
-        clip_id=names,
-        split=text,
-        machine_type=text,
-        machine_id=text,
-        class_index=np.zeros(CLIPS, np.int64),
-        is_anomaly=np.zeros(CLIPS, np.int8),
-    )
-    resident = Resident(labels, [Block(pcm_NL, sgram_NFT)], np.arange(CLIPS))
-    dataset = TensorDataset(torch.from_numpy(pcm_NL / 32768).float(), torch.from_numpy(sgram_NFT).float())
-
-    def plain() -> object:
-        return next(iter(DataLoader(dataset, batch_size=BATCH, shuffle=True)))
-
-    return Pair(
-        f"batch of {BATCH}, against a DataLoader of in-memory tensors",
-        plain,
-        lambda: resident.gather(rng.permutation(CLIPS)[:BATCH]),
-    )
+def pieces(*, full: bool) -> Iterator[Row]:
+    wanted = [*QUICK, *(STEPS if full else STEPS[:1])]
+    for work, ours, plain, name, unit in wanted:
+        turns = (2 if work == "step" else 3) if full else 1 if work == "step" else 2
+        yield compare(PIECES, work, ours=ours, plain=plain, name=name, unit=unit, turns=turns)
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    results = {}
-    for pair in (log_mel(), host_batch()):
-        times, ours = ratio(pair)
-        results[pair.name] = {"ratio": round(times, 2), "ours_ms": round(ours, 2)}
-        print(f"{times:5.1f}x  {ours:8.2f} ms  {pair.name}")
-    print(json.dumps(results))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="everything")
+    parser.add_argument("--json", type=Path, help="write the rows there, too")
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; one thread, processor time", flush=True)
+    rows = []
+    for row in pieces(full=arguments.full):
+        print(row, *(f"{name} {value:g}" for name, value in row.more.items()), flush=True)
+        rows.append(asdict(row))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    for script in WITH_RAY if arguments.full else ():
+        print(f"\n{script}", flush=True)
+        subprocess.run([sys.executable, str(HERE / script)], check=True)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class MidEpochStops(StudyScheduler):
     wanted: int
     looks: list[int]  # after so many stops
     look: Callable[[int], None]
+    looked = 0
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -107,6 +108,9 @@ class MidEpochStops(StudyScheduler):
                 self._stopped += 1
                 if self._stopped in self.looks:
                     type(self).look(self._stopped)
+                    type(self).looked = self._stopped
+        if self._stopped == self.wanted:
+            raise KeyboardInterrupt  # as Ctrl-C would: what runs now would run all its epochs
         return super().choose_trial_to_run(tune_controller)
 
 
@@ -122,6 +126,9 @@ def measure(stops: int, *, folder: Path, show: Callable[[Left], None]) -> None:
     tuner.StudyScheduler = MidEpochStops  # type: ignore[misc]
     try:
         api.search(folder / "shards", folder / "run", config, space_name="noisy_arcmix", tell=lambda event: None)
+    except KeyboardInterrupt:
+        if MidEpochStops.looked < stops:
+            raise
     finally:
         tuner.StudyScheduler = before  # type: ignore[misc]
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd_ray.command import DONE, FAILED, INTERRUPTED, InputError, Parser, run_command
+from asd_ray.command import DONE, FAILED, INTERRUPTED, InputError, Parser, interruptible, run_command
 
 if TYPE_CHECKING:
     from asd_ray.config import RunConfig
@@ -47,12 +47,12 @@ def command(arguments: argparse.Namespace) -> int:
     types = (found["machine_type"],) if found else ()
     print(f"training {arguments.config} for {config.train.epochs} epochs in {folder}", flush=True)
     try:
-        paths = api.train(api.find_shards(data), folder, config, machine_types=types, on_epoch=print_epoch)
+        with interruptible("interrupted; the same call goes on"):
+            paths = api.train(api.find_shards(data), folder, config, machine_types=types, on_epoch=print_epoch)
     except TrainingFailedError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted; the same call goes on", file=sys.stderr)
         return INTERRUPTED
     for path in paths:
         print_detector(path)

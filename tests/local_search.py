@@ -21,8 +21,8 @@ from asd_ray.search.searcher import Ended, StudySearcher
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import open_studies
 from asd_ray.search.trainables import TrialRunner
+from asd_ray.training.order import Order, Report
 from asd_ray.training.server import Server
-from asd_ray.training.trial import Order, Report
 
 SMALL = ["model.width=0.0625", "train.batch_size=16", "train.learning_rate=0.002"]
 Change = Callable[[pa.Table], pa.Table]
@@ -66,11 +66,17 @@ class LocalRunner(TrialRunner):
 
 
 def begin(
-    shards: Path, folder: Path, settings: list[str], *, protocol: str = "auto", change: Change | None = None
+    shards: Path,
+    folder: Path,
+    settings: list[str],
+    *,
+    protocol: str = "auto",
+    change: Change | None = None,
+    space_name: str = "noisy_arcmix",
 ) -> tuple[Run, Plan]:
     """The run folder of a search; `change` alters the table of labels that only the report reads."""
     config = replace_settings(RunConfig(), [*SMALL, f"score.protocol={protocol}", *settings])
-    space, text = load_space("noisy_arcmix")
+    space, text = load_space(space_name)
     plan = runfolder.plan_clips(shards, protocol)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     runfolder.open_run(folder, run, clips=change(plan.clips) if change else plan.clips)
@@ -113,6 +119,6 @@ def search(folder: Path, run: Run, commander: Commander) -> list[str | Ended]:
 
 
 def confirmation_of(folder: Path) -> Confirmation:
-    found = read_confirmation(folder)
+    found = read_confirmation(folder, runfolder.read_run(folder)[0])
     assert found is not None
     return found

@@ -28,6 +28,7 @@ ALLOWED = {
         "training/link.py",
         "training/memory.py",
         "training/serve.py",
+        "search/inline.py",
         "search/trainables.py",
         "search/mends.py",
         "search/resources.py",

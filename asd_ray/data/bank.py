@@ -1,71 +1,175 @@
 """Shards -> Ray Data -> the clips of a worker.
 
-Ray Data reads every shard once, checks it, adds the log-mel, and keeps the blocks in the object store of the
-node. A worker then holds views of those blocks: one copy per node, however many lanes there are.
+Kept: Ray Data reads every shard once, checks it, adds the log-mel, and keeps the blocks in the object store of the
+node. A worker then holds views of those blocks (one copy per node, however many lanes there are), or copies them
+to its GPU. Streamed: a corpus that fits nowhere is read, and its log-mels computed, anew for every epoch.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 import torch
 
-from asd_ray.clip import Split
+from asd_ray.clip import SPLITS
 from asd_ray.command import InputError
-from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, blank_labels
-from asd_ray.data.manifest import Manifest, read_shard
-from asd_ray.data.resident import Clips, OnDevice, Resident
+from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, blank_labels, labels_of
+from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
+from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
+from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
+
+PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
+SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
 
 
-def stream_shards(
-    folder: Path,
-    *,
-    to_sgram: Callable[[], ToSgram],
-    splits: Collection[Split],
-    visible_labels: Collection[str],
-) -> ray.data.Dataset:
-    """The clips of a shard folder as a dataset, read and turned into log-mels once, here and now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The clips of a shard folder, and what may be seen of them: labels of other clips are blanked on reading."""
 
-    Labels of clips that are not in `visible_labels` (clip ids) are blanked before anybody sees them.
-    Raises InputError for damaged shards.
-    """
-    manifest = Manifest.load(folder)
-    paths = [str(folder / shard.path) for shard in manifest.shards_of(splits)]
-    visible = pa.array(sorted(visible_labels), pa.string())
+    folder: Path
+    to_sgram: Callable[[], ToSgram]
+    visible_labels: tuple[str, ...]  # clip ids
 
-    def read(rows: dict[str, npt.NDArray[Any]]) -> pa.Table:
+    def labels(self) -> pa.Table:
+        """All columns but the sound."""
+        return self._blank(read_labels(self.folder))
+
+    def read(self, path: str, *, row_group: int | None = None, wanted: pa.Array | None = None) -> pa.Table:
+        """Clips of one shard with their log-mels; of all clips, or of those whose ids are wanted."""
         torch.set_num_threads(1)
-        tables = [read_shard(Path(str(path))) for path in rows["item"]]
-        table = pa.concat_tables([table.replace_schema_metadata() for table in tables])
-        return blank_labels(add_sgram(table, to_sgram()), visible)
+        table = read_shard(self.folder / path, row_group=row_group).replace_schema_metadata()
+        if wanted is not None:
+            table = table.filter(pc.is_in(table.column("clip_id"), value_set=wanted)).combine_chunks()
+        return self._blank(add_sgram(table, self.to_sgram()))
 
-    items = ray.data.from_items(paths, override_num_blocks=len(paths))
+    def kept(self) -> ray.data.Dataset:
+        """All clips as a dataset, read and turned into log-mels once, here and now. Raises InputError."""
+        paths = [shard.path for shard in Manifest.load(self.folder).shards_of(SPLITS)]
+
+        def read(rows: dict[str, npt.NDArray[Any]]) -> pa.Table:
+            return pa.concat_tables([self.read(str(path)) for path in rows["item"]])
+
+        with _plain_errors():
+            dataset: ray.data.Dataset = _tasks(paths, read, per_task=1).materialize()
+        return dataset
+
+    def _blank(self, table: pa.Table) -> pa.Table:
+        return blank_labels(table, pa.array(sorted(self.visible_labels), pa.string()))
+
+
+def _tasks(items: list[Any], read: Callable[..., Any], *, per_task: int) -> ray.data.Dataset:
+    """A dataset of what `read` makes of these items, so many at a time."""
+    count = -(-len(items) // per_task)
     cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     # No CPU is asked for: blocks that were lost with a node are read again when lanes hold all CPUs.
-    read_all = items.map_batches(read, batch_size=1, zero_copy_batch=True, num_cpus=0, concurrency=max(1, cpus))
+    return ray.data.from_items(items, override_num_blocks=count).map_batches(
+        read, batch_size=per_task, zero_copy_batch=True, num_cpus=0, concurrency=max(1, min(cpus, count))
+    )
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """A damaged shard is the user's to mend: its InputError comes as it was raised, not wrapped by Ray."""
     try:
-        dataset: ray.data.Dataset = read_all.materialize()
+        yield
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise error.cause from None
         raise
-    return dataset
 
 
-def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> tuple[Clips, str]:
-    """Clips where they shall stay, and in words where that is and why.
+class Streamed:
+    """Clips that are read from their shards again for every epoch; only some hundred are in memory at a time."""
+
+    def __init__(self, source: Source, device: torch.device) -> None:
+        self._source, self._device = source, device
+        self.labels, _ = labels_of(source.labels())
+        self._shards = Manifest.load(source.folder).shards_of(SPLITS)
+
+    def train_batches(
+        self, index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int
+    ) -> Iterator[Batch]:
+        """Shuffled twice: the row groups among each other, then the clips among those that are in memory."""
+        pieces = self._pieces(index_N)
+        shuffled = [pieces[place] for place in rng.permutation(len(pieces))]
+        tables: Iterable[pa.Table] = self._stream(shuffled, index_N).iter_batches(
+            batch_size=batch_size,
+            batch_format="pyarrow",
+            local_shuffle_buffer_size=max(SHUFFLED_CLIPS, batch_size),
+            local_shuffle_seed=int(rng.integers(2**31)),
+        )
+        with _plain_errors():
+            for table in _without_small_end(tables, smallest):
+                yield self._batch(table)
+
+    def read_batches(self, index_N: Index, *, batch_size: int) -> Iterator[tuple[Index, Batch]]:
+        stream = self._stream(self._pieces(index_N), index_N)
+        tables: Iterable[pa.Table] = stream.iter_batches(batch_size=batch_size, batch_format="pyarrow")
+        with _plain_errors():
+            for table in tables:
+                clip_id = np.array(table.column("clip_id").to_pylist())
+                yield np.searchsorted(self.labels.clip_id, clip_id), self._batch(table)
+
+    def _pieces(self, index_N: Index) -> list[tuple[str, int]]:
+        """The row groups in which clips at these positions may lie."""
+        pairs = set(zip(self.labels.machine_type[index_N], self.labels.split[index_N], strict=True))
+        shards = [shard for shard in self._shards if (shard.machine_type, shard.split) in pairs]
+        return [(shard.path, number) for shard in shards for number in range(_row_groups(shard))]
+
+    def _stream(self, pieces: Sequence[tuple[str, int]], index_N: Index) -> ray.data.Dataset:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.execution_options.preserve_order = True  # or an epoch could not be repeated
+        read = partial(_read_pieces, source=self._source, wanted=pa.array(self.labels.clip_id[index_N].tolist()))
+        items = [{"path": path, "row_group": row_group} for path, row_group in pieces]
+        return _tasks(items, read, per_task=PIECES_PER_TASK)
+
+    def _batch(self, table: pa.Table) -> Batch:
+        return Batch(*(tensor.to(self._device, non_blocking=True) for tensor in batch_of(table)))
+
+
+def _row_groups(shard: ShardEntry) -> int:
+    return -(-shard.rows // CLIPS_PER_ROW_GROUP)
+
+
+def _read_pieces(rows: dict[str, npt.NDArray[Any]], *, source: Source, wanted: pa.Array) -> Iterator[pa.Table]:
+    """One table per row group: small blocks, so that a small object store holds several."""
+    for path, row_group in zip(rows["path"], rows["row_group"], strict=True):
+        yield source.read(str(path), row_group=int(row_group), wanted=wanted)
+
+
+def _without_small_end(tables: Iterable[pa.Table], smallest: int) -> Iterator[pa.Table]:
+    """The same tables; a last one of fewer rows than `smallest` joined to the one before it."""
+    held: pa.Table | None = None
+    for table in tables:
+        if held is not None and len(table) < smallest:
+            held = pa.concat_tables([held, table])
+            continue
+        if held is not None:
+            yield held
+        held = table
+    if held is not None:
+        yield held
+
+
+def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> Clips:
+    """Kept clips where they shall stay: in shared memory, or on the GPU.
 
     `auto` takes the GPU's memory if the clips fill less than 60 % of this worker's share of it, as far as it is
     free.
     """
-    need = len(clips.labels) * BYTES_PER_CLIP
-    if device.type != "cuda":
-        return clips, f"{need / 1e9:.1f} GB of clips in shared memory"
+    if device.type != "cuda" or resident == "shared":
+        return clips
     unused, total = torch.cuda.mem_get_info(device)
     free = min(unused, int(total * gpu_share))
-    if resident == "shared" or (resident == "auto" and need > 0.6 * free):
-        return clips, f"{need / 1e9:.1f} GB of clips in shared memory (GPU has {free / 1e9:.1f} GB free)"
-    return OnDevice(clips, device), f"{need / 1e9:.1f} GB of clips on the GPU ({free / 1e9:.1f} GB free)"
+    if resident == "auto" and len(clips.labels) * BYTES_PER_CLIP > 0.6 * free:
+        return clips
+    return OnDevice(clips, device)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import torch
 
 from asd_ray.clip import NUM_SAMPLES
-from asd_ray.data.resident import PCM_SCALE, Block, Labels, Resident
+from asd_ray.data.resident import PCM_SCALE, Batch, Block, Index, Labels, Resident
 
 NUM_MELS = 128
 ToSgram = Callable[[torch.Tensor], torch.Tensor]  # wave (L,) float32 -> sgram (F, T) float32
@@ -27,7 +27,7 @@ def add_sgram(table: pa.Table, to_sgram: ToSgram) -> pa.Table:
     sgrams = []
     for pcm_L in pcm_NL:  # one clip at a time stays in the cache of the processor
         wave_L = torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))
-        sgrams.append(to_sgram(wave_L).numpy().astype("<f2").tobytes())
+        sgrams.append(to_sgram(wave_L).half().numpy().astype("<f2", copy=False).tobytes())
     return table.append_column("sgram", pa.array(sgrams, pa.binary()))
 
 
@@ -46,7 +46,16 @@ def collect(tables: Iterable[pa.Table]) -> Resident:
         Block(_rows(part.column("pcm"), np.dtype("<i2")), _rows(part.column("sgram"), np.dtype("<f2")))
         for part in (_one_chunk(part) for part in parts)
     ]
-    columns = pa.concat_tables([part.drop_columns(["pcm", "sgram"]) for part in parts])
+    labels, order = labels_of(pa.concat_tables([part.drop_columns(["pcm", "sgram"]) for part in parts]))
+    shaped = [
+        Block(pcm.reshape(-1, NUM_SAMPLES), sgram.reshape(len(pcm) // NUM_SAMPLES, NUM_MELS, -1))
+        for pcm, sgram in blocks
+    ]
+    return Resident(labels, shaped, order)
+
+
+def labels_of(columns: pa.Table) -> tuple[Labels, Index]:
+    """What the rows say of their clips, in the order of clip_id, and the row of each clip."""
     clip_id = np.asarray(columns.column("clip_id").to_pylist(), dtype=str)
     order = np.argsort(clip_id)
     text = {name: np.asarray(columns.column(name).to_pylist(), dtype=str)[order] for name in _TEXT}
@@ -58,11 +67,17 @@ def collect(tables: Iterable[pa.Table]) -> Resident:
         is_anomaly=is_anomaly[order],
         **text,
     )
-    shaped = [
-        Block(pcm.reshape(-1, NUM_SAMPLES), sgram.reshape(len(pcm) // NUM_SAMPLES, NUM_MELS, -1))
-        for pcm, sgram in blocks
-    ]
-    return Resident(labels, shaped, order)
+    return labels, order
+
+
+def batch_of(table: pa.Table) -> Batch:
+    """The clips of a table, converted to float32."""
+    table = table.combine_chunks()
+    pcm_BL = _rows(table.column("pcm"), np.dtype("<i2")).reshape(len(table), -1)
+    sgram_BFT = _rows(table.column("sgram"), np.dtype("<f2")).reshape(len(table), NUM_MELS, -1)
+    class_B = table.column("class_index").to_numpy().astype(np.int64)
+    arrays = (pcm_BL.astype(np.float32), sgram_BFT.astype(np.float32), class_B)
+    return Batch(*map(torch.from_numpy, arrays))
 
 
 def _one_chunk(table: pa.Table) -> pa.Table:

@@ -129,11 +129,15 @@ def fingerprint(classes: Sequence[tuple[str, str]], *, digests: Iterable[str]) -
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def read_shard(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one shard, checksums verified. Raises InputError that names a damaged file."""
+def read_shard(path: Path, *, columns: Sequence[str] | None = None, row_group: int | None = None) -> pa.Table:
+    """The rows of one shard, or of one of its row groups, checksums verified.
+
+    Raises InputError that names a damaged file.
+    """
+    names = list(columns) if columns is not None else None
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(columns=list(columns) if columns is not None else None)
+            return file.read(names) if row_group is None else file.read_row_group(row_group, names)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: damaged ({reason}); delete it and prepare the shards again") from error

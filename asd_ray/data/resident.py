@@ -5,9 +5,11 @@ The arrays may be views of memory that all lanes of a node share; nothing here w
 Axes: N clips, B batch, L samples, F mel bins, T frames.
 """
 
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +42,19 @@ class Labels:
 
 
 class Batch(NamedTuple):
-    """wave in [-1, 1) and sgram in dB, both float32, with the class of each clip."""
+    """pcm in [-32768, 32767] and sgram in dB, both float32, with the class of each clip.
 
-    wave_BL: Tensor  # noqa: N815
+    Its memory may be that of the batch before and after it: valid until the next one is gathered.
+    """
+
+    pcm_BL: Tensor  # noqa: N815
     sgram_BFT: Tensor  # noqa: N815
     class_B: Tensor  # noqa: N815
+
+    @property
+    def wave_BL(self) -> Tensor:  # noqa: N802
+        """In [-1, 1), as networks read it."""
+        return self.pcm_BL * PCM_SCALE
 
 
 class Block(NamedTuple):
@@ -54,55 +64,94 @@ class Block(NamedTuple):
     sgram_NFT: npt.NDArray[np.float16]  # noqa: N815
 
 
-class Resident:
+class Clips(Protocol):
+    """The clips of a worker, wherever they are: what training and scoring ask of them."""
+
+    labels: Labels
+
+    def train_batches(
+        self, index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int
+    ) -> Iterator[Batch]:
+        """One epoch of the clips at these positions: each once, in an order that follows from the generator.
+
+        A last batch below `smallest` is joined to the one before it: batch norm needs two clips per worker.
+        """
+
+    def read_batches(self, index_N: Index, *, batch_size: int) -> Iterator[tuple[Index, Batch]]:
+        """The clips at these positions in any order, each batch with the positions of its clips."""
+
+
+class _ByIndex(ABC):
+    """Clips of which any may be had at any time."""
+
+    labels: Labels
+
+    @abstractmethod
+    def gather(self, index_B: Index) -> Batch:
+        """The clips at these positions, converted to float32."""
+
+    def train_batches(
+        self, index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int
+    ) -> Iterator[Batch]:
+        for index_B in shuffled(index_N, rng, batch_size=batch_size, smallest=smallest):
+            yield self.gather(index_B)
+
+    def read_batches(self, index_N: Index, *, batch_size: int) -> Iterator[tuple[Index, Batch]]:
+        for start in range(0, len(index_N), batch_size):
+            index_B = index_N[start : start + batch_size]
+            yield index_B, self.gather(index_B)
+
+
+class Resident(_ByIndex):
     """All clips in host memory, in the blocks they came in: a batch is a gather of rows."""
 
     def __init__(self, labels: Labels, blocks: Sequence[Block], order: Index) -> None:
         """`order[i]` is where clip i lies when the blocks are laid end to end."""
         assert len(labels) == len(order) == sum(len(block.pcm_NL) for block in blocks)
         self.labels = labels
-        self._blocks = tuple(blocks)
-        starts = np.cumsum([0, *(len(block.pcm_NL) for block in blocks)])
-        self._block_of = np.searchsorted(starts, order, side="right") - 1
-        self._row_of = order - starts[self._block_of]
-        self._class = torch.from_numpy(labels.class_index)
+        with warnings.catch_warnings():  # the arrays are read-only, torch has no such thing: we do not write
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            pcm = [row_L for block in blocks for row_L in torch.from_numpy(block.pcm_NL)]
+            sgram = [row_FT for block in blocks for row_FT in torch.from_numpy(block.sgram_NFT)]
+        self._pcm = [pcm[place] for place in order]  # views, by clip
+        self._sgram = [sgram[place] for place in order]
+        self._class_N = torch.from_numpy(labels.class_index)
+        self._room = (torch.empty(0), torch.empty(0))
+
+    def row(self, clip: int) -> tuple[Tensor, Tensor]:
+        """int16 pcm_L and float16 sgram_FT of one clip: views, not to be written to."""
+        return self._pcm[clip], self._sgram[clip]
 
     def gather(self, index_B: Index) -> Batch:
-        """The clips at these positions, converted to float32."""
-        first = self._blocks[0]
-        wave_BL = torch.empty((len(index_B), first.pcm_NL.shape[1]))
-        sgram_BFT = torch.empty((len(index_B), *first.sgram_NFT.shape[1:]))
-        # Assigning into float32 converts in the same pass that copies.
-        wave, sgram = wave_BL.numpy(), sgram_BFT.numpy()
-        for position, clip in enumerate(index_B):
-            block, row = self._blocks[self._block_of[clip]], self._row_of[clip]
-            np.multiply(block.pcm_NL[row], np.float32(PCM_SCALE), out=wave[position])
-            sgram[position] = block.sgram_NFT[row]
-        return Batch(wave_BL, sgram_BFT, self._class[torch.from_numpy(index_B)])
+        size = len(index_B)
+        if size > len(self._room[0]):  # kept: new memory for every batch would cost more than filling it
+            pcm_L, sgram_FT = self.row(0)
+            with torch.inference_mode(mode=False):  # or training could not use it after reading
+                self._room = torch.empty((size, *pcm_L.shape)), torch.empty((size, *sgram_FT.shape))
+        pcm_BL, sgram_BFT = (whole[:size] for whole in self._room)
+        for position, clip in enumerate(index_B.tolist()):
+            # Copying into float32 converts in the same pass.
+            pcm_BL[position].copy_(self._pcm[clip])
+            sgram_BFT[position].copy_(self._sgram[clip])
+        return Batch(pcm_BL, sgram_BFT, self._class_N[torch.from_numpy(index_B)])
 
 
-class OnDevice:
+class OnDevice(_ByIndex):
     """All clips in the memory of a GPU, as PCM and float16 log-mel; a batch never touches the host."""
 
     def __init__(self, resident: Resident, device: torch.device) -> None:
         self.labels = resident.labels
         count = len(self.labels)
-        first = resident._blocks[0]
-        self._pcm_NL = torch.empty((count, first.pcm_NL.shape[1]), dtype=torch.int16, device=device)
-        self._sgram_NFT = torch.empty((count, *first.sgram_NFT.shape[1:]), dtype=torch.float16, device=device)
+        pcm_L, sgram_FT = resident.row(0)
+        self._pcm_NL = torch.empty((count, *pcm_L.shape), dtype=torch.int16, device=device)
+        self._sgram_NFT = torch.empty((count, *sgram_FT.shape), dtype=torch.float16, device=device)
         for clip in range(count):
-            block, row = resident._blocks[resident._block_of[clip]], resident._row_of[clip]
-            # A copy: the source is a read-only view, which torch would warn about.
-            self._pcm_NL[clip] = torch.from_numpy(block.pcm_NL[row].copy())
-            self._sgram_NFT[clip] = torch.from_numpy(block.sgram_NFT[row].copy())
-        self._class = torch.from_numpy(self.labels.class_index).to(device)
+            self._pcm_NL[clip], self._sgram_NFT[clip] = resident.row(clip)
+        self._class_N = torch.from_numpy(self.labels.class_index).to(device)
 
     def gather(self, index_B: Index) -> Batch:
         index = torch.from_numpy(index_B).to(self._pcm_NL.device, non_blocking=True)
-        return Batch(self._pcm_NL[index].float() * PCM_SCALE, self._sgram_NFT[index].float(), self._class[index])
-
-
-Clips = Resident | OnDevice
+        return Batch(self._pcm_NL[index].float(), self._sgram_NFT[index].float(), self._class_N[index])
 
 
 def shuffled(index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int = 2) -> Iterator[Index]:

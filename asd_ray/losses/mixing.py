@@ -73,7 +73,7 @@ class LossPoint:
     def tensors(self, device: torch.device | str = "cpu") -> LossTensors:
         """For a compiled graph, which then serves every point of the cube."""
         values = torch.tensor([self.margin, self.scale, self.noise_prob], dtype=torch.float32)
-        return LossTensors(*values.to(device).unbind())
+        return LossTensors(*values.to(device, non_blocking=True).unbind())
 
 
 _PUBLISHED = {"margin": 0.7, "scale": 30.0, "mixup_alpha": 0.5}
@@ -94,8 +94,8 @@ class Mix(NamedTuple):
     partner_B: Tensor  # noqa: N815 - int64, position of the partner in the batch
 
     def to(self, device: torch.device | str) -> "Mix":
-        """The same on another device."""
-        return Mix(self.lam_B.to(device), self.partner_B.to(device))
+        """The same on another device; does not wait for it."""
+        return Mix(self.lam_B.to(device, non_blocking=True), self.partner_B.to(device, non_blocking=True))
 
 
 def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_prob: float) -> Mix:
@@ -111,11 +111,14 @@ def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_pro
     return Mix(torch.from_numpy(lam_B), torch.from_numpy(partner_B))
 
 
-def mix_clips(clips: Tensor, mix: Mix) -> Tensor:
-    """lam_B * clip + (1 - lam_B) * partner, for clips of shape (B, ...), at least in float32."""
-    assert clips.is_floating_point(), f"scale {clips.dtype} to floating point before mixing"
+def mix_clips(clips: Tensor, mix: Mix, *, gain: float = 1.0) -> Tensor:
+    """gain * (lam_B * clip + (1 - lam_B) * partner), for clips of shape (B, ...), at least in float32.
+
+    A gain that is a power of two gives, to the last bit, what scaling the clips before would have given.
+    """
+    assert clips.is_floating_point(), f"convert {clips.dtype} to floating point before mixing"
     lam = mix.lam_B.reshape(-1, *[1] * (clips.ndim - 1))
-    return lam * clips + (1.0 - lam) * clips[mix.partner_B]
+    return (gain * lam) * clips + (gain * (1.0 - lam)) * clips[mix.partner_B]
 
 
 def cube_loss(

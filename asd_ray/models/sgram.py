@@ -9,9 +9,11 @@ from typing import Literal
 import torch
 import torchaudio
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
 
+FRAMES_AT_ONCE = 160  # half of a clip's: frames and spectrum fill 2.6 MB
 NUM_GROUPS = 8  # of neighbouring filters; more groups skip more zeros, fewer make larger products
 
 
@@ -58,43 +60,50 @@ class LogMel(nn.Module):
             norm=self.settings.norm,
             mel_scale=self.settings.mel_scale,
         )
+        # Of a complex number the power is the sum of two squares: the filters take both, and the sum is theirs.
+        self.parts = 2 if self.settings.power == 2.0 else 1
         self.bands = []  # each group of filters sees only the spectrum bins from `low` to `high`
         for index, group_SF in enumerate(filters_SF.chunk(NUM_GROUPS, dim=1)):
             used = group_SF.any(dim=1).nonzero().flatten().tolist() or [0]
             low, high = used[0], used[-1] + 1
-            self.bands.append((low, high))
-            self.register_buffer(f"filters_{index}", group_SF[low:high].T.contiguous(), persistent=False)
+            self.bands.append((self.parts * low, self.parts * high))
+            filters = group_SF[low:high].repeat_interleave(self.parts, dim=0)
+            self.register_buffer(f"filters_{index}", filters, persistent=False)
         window = torch.hann_window(self.settings.n_fft)
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
         """float32 (..., L) -> float32 (..., F, T)."""
         wave_NL = wave.reshape(-1, wave.shape[-1])
-        # On a CPU one clip at a time: its spectrum then stays in the cache, which is 3 times as fast.
-        at_once = 1 if wave.device.type == "cpu" else len(wave_NL)
-        sgram_NFT = torch.cat([self._sgram(part_NL) for part_NL in torch.split(wave_NL, at_once)])
+        if wave.device.type == "cpu":  # in pieces that stay in the cache of a core, which is twice as fast
+            sgram_NFT = torch.stack(
+                [self._sgram(wave_1L, frames=FRAMES_AT_ONCE)[0] for wave_1L in wave_NL[:, None]]
+            )
+        else:
+            sgram_NFT = self._sgram(wave_NL, frames=self.settings.num_frames)
         return sgram_NFT.reshape(*wave.shape[:-1], *sgram_NFT.shape[1:])
 
-    def _sgram(self, wave_NL: Tensor) -> Tensor:
+    def _sgram(self, wave_NL: Tensor, *, frames: int) -> Tensor:
+        """Computed so many frames at a time."""
         settings = self.settings
-        spectrum_NST = torch.stft(
-            wave_NL,
-            settings.n_fft,
-            settings.hop,
-            window=self.get_buffer("window"),
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        if settings.power == 2.0:
-            power_NST = spectrum_NST.real.square() + spectrum_NST.imag.square()  # spares the square root
-        else:
-            power_NST = spectrum_NST.abs().pow(settings.power)
-        mel_NFT = torch.cat(
-            [
-                self.get_buffer(f"filters_{index}") @ power_NST[:, low:high]
-                for index, (low, high) in enumerate(self.bands)
-            ],
-            dim=1,
-        )
-        return (20.0 / settings.power) * torch.log10(mel_NFT + settings.eps)
+        half = settings.n_fft // 2
+        # torch.stft gives the same numbers with time innermost; every later step then strides through memory.
+        frames_NTL = F.pad(wave_NL, (half, half)).unfold(-1, settings.n_fft, settings.hop)
+        mel_NTF = wave_NL.new_empty(*frames_NTL.shape[:2], settings.num_mels)
+        for start in range(0, frames_NTL.shape[1], frames):
+            part_NTL = frames_NTL[:, start : start + frames]
+            out_NTF = mel_NTF[:, start : start + frames]
+            spectrum_NTS = torch.fft.rfft(part_NTL * self.get_buffer("window"))
+            if self.parts == 2:
+                power_NTS = torch.view_as_real(spectrum_NTS).square_().flatten(-2)
+            else:
+                power_NTS = spectrum_NTS.abs().pow_(settings.power)
+            first = 0
+            for index, (low, high) in enumerate(self.bands):
+                filters_SF = self.get_buffer(f"filters_{index}")
+                last = first + filters_SF.shape[1]
+                out_NTF[..., first:last] = power_NTS[..., low:high] @ filters_SF
+                first = last
+        mel_NTF.add_(settings.eps).log10_().mul_(20.0 / settings.power)
+        sgram_NFT: Tensor = mel_NTF.transpose(1, 2).contiguous()
+        return sgram_NFT

@@ -34,6 +34,11 @@ class Retrained:
         return mean_and_sd(defined) if defined else None
 
     @property
+    def optimism(self) -> float | None:
+        """The mean on the choosing minus that on the reporting clips."""
+        return None if self.reporting is None else self.choosing[0] - self.reporting[0]
+
+    @property
     def handed_over(self) -> Judged:
         """The training that becomes the detector: the best on the choosing clips."""
         return max(self.trainings, key=lambda judged: (judged.objective, -judged.seed))
@@ -43,9 +48,10 @@ class Retrained:
 class Confirmed:
     """The confirmed configs of one machine type.
 
-    `candidates`: the best observed first, the configuration that the search started from last. `winner`: the one
-    with the best mean on the choosing clips; None if all failed. `difference`: winner minus starting
-    configuration on the reporting clips, paired; None where either is missing or they are one.
+    `candidates`: the one that the search chose first, the configuration that it started from last. `winner`: the
+    one with the best mean on the choosing clips; None if all failed. `difference`: winner minus starting
+    configuration on the reporting clips, paired; None where either is missing or they are one. The winner's seeds
+    have chosen it, and their luck is in its means; its intervals allow for that (`scoring.seeds`).
     """
 
     candidates: tuple[Retrained, ...]
@@ -101,10 +107,17 @@ def confirmed_of(
     uid = confirmation.plan.baseline[machine_type]
     (baseline,) = (candidate for candidate in candidates if candidate.uid == uid)
 
+    contenders = tuple(one.trainings for one in complete)
+
     def over_seeds(one: Retrained | None, minus: Retrained | None = None) -> Estimate | None:
         if one is None or not one.trainings:
             return None
-        return reporting_estimate(one.trainings, config=config, minus=minus.trainings if minus else ())
+        return reporting_estimate(
+            one.trainings,
+            config=config,
+            minus=minus.trainings if minus else (),
+            contenders=contenders if one is winner else (),
+        )
 
     comparable = winner is not None and winner.uid != uid and bool(baseline.trainings)
     return Confirmed(
@@ -121,7 +134,7 @@ def confirmed_of(
 def left_to_do(machine_type: str, confirmation: Confirmation) -> int:
     """Trainings of a machine type's candidates that have no outcome yet."""
     uids = {candidate.uid for candidate in confirmation.plan.of(machine_type)}
-    return sum(training.candidate.uid in uids for training in confirmation.waiting())
+    return sum(training.candidate.uid in uids for training in confirmation.waiting(again=False))
 
 
 def _retrained(candidate: Candidate, confirmation: Confirmation, judge_training: JudgeTraining) -> Retrained:

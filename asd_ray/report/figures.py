@@ -19,7 +19,7 @@ BEST: dict[str, Any] = {"facecolors": "none", "edgecolors": "#000000", "s": 120,
 
 
 def trials_figure(summary: Summary) -> str:
-    """Every trial on the choosing clips, per machine type, with the published config and the winner."""
+    """Every trial on the choosing clips, per machine type; marked are the start and what the search chose."""
     # Text stays text, and the same summary gives the same bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asd_ray", "font.size": 9}):
         figure = Figure(figsize=(7.5, 3.4), layout="constrained")
@@ -36,7 +36,7 @@ def trials_figure(summary: Summary) -> str:
             ]
             if points:
                 axes.scatter(*zip(*points, strict=True), label=state, **style)
-        marked = ((baseline_name(summary.run), "published", PUBLISHED), ("best observed", "observed", BEST))
+        marked = ((baseline_name(summary.run), "published", PUBLISHED), ("chosen by the search", "observed", BEST))
         for label, which, style in marked:
             points = [
                 (place + offset[judged.uid], 100 * judged.objective)

@@ -3,10 +3,13 @@
 Here, and only here, the labels of the reporting clips are read, and only for trials that were chosen before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from asd_ray.command import InputError
 from asd_ray.config import ScoreConfig
@@ -46,6 +49,12 @@ def read_scores(path: Path, *, mend: str) -> pa.Table:
         raise InputError(f"{path}: missing or damaged; {mend}") from None
 
 
+def rows_of(table: pa.Table, machine_type: str) -> list[dict[str, Any]]:
+    """The rows of one machine type, as Python objects; the others never become any."""
+    rows: list[dict[str, Any]] = table.filter(pc.field("machine_type") == machine_type).to_pylist()
+    return rows
+
+
 def judge(
     uid: str,
     machine_type: str,
@@ -58,8 +67,8 @@ def judge(
     place: str = "",
 ) -> Judged:
     """Put the scores of a training and the labels of the clips together, for one machine type."""
-    score_of = dict(zip(scores.column("clip_id").to_pylist(), scores.column("score").to_pylist(), strict=True))
-    rows = [row for row in clips.to_pylist() if row["machine_type"] == machine_type]
+    score_of = {row["clip_id"]: row["score"] for row in rows_of(scores, machine_type)}
+    rows = rows_of(clips, machine_type)
 
     def metrics(role: str) -> MachineMetrics:
         chosen = [row for row in rows if row[role]]
@@ -95,28 +104,36 @@ def judge(
 
 def normal_scores(scores: pa.Table, machine_type: str) -> tuple[list[float], str]:
     """The scores that a threshold is fitted to, and which clips they are of."""
-    rows = [row for row in scores.to_pylist() if row["machine_type"] == machine_type]
-    normal = [row for row in rows if row["split"] in ("train", "valid")]
+    normal = [row for row in rows_of(scores, machine_type) if row["split"] in ("train", "valid")]
     few = any(row["split"] == "train" for row in normal)
     return [row["score"] for row in normal], "validation and training clips" if few else "validation clips"
 
 
 def reporting_estimate(
-    trainings: tuple[Judged, ...], *, config: ScoreConfig, minus: tuple[Judged, ...] = ()
+    trainings: tuple[Judged, ...],
+    *,
+    config: ScoreConfig,
+    minus: tuple[Judged, ...] = (),
+    contenders: Sequence[tuple[Judged, ...]] = (),
 ) -> Estimate | None:
     """The objective on the reporting clips over trainings that differ in the seed, with its interval.
 
-    `minus`: the trainings of another config with the same seeds, for the paired difference.
+    `minus`: the trainings of another config with the same seeds, for the paired difference; `contenders`: those of
+    all configs that this one was chosen from by these seeds, both included.
     """
-    assert not minus or [one.seed for one in trainings] == [other.seed for other in minus]
     clip_id, machine_id, is_anomaly = ([row[column] for row in trainings[0].reported] for column in range(3))
-    for judged in (*trainings, *minus):
-        assert [row[0] for row in judged.reported] == clip_id
+
+    def scores(others: tuple[Judged, ...]) -> list[list[float]]:
+        assert [other.seed for other in others] == [one.seed for one in trainings]
+        assert all([row[0] for row in other.reported] == clip_id for other in others)
+        return [[row[3] for row in other.reported] for other in others]
+
     return estimate(
         machine_id,
         is_anomaly,
-        [[row[3] for row in judged.reported] for judged in trainings],
-        minus_SB=[[row[3] for row in judged.reported] for judged in minus] if minus else None,
+        scores(trainings),
+        minus_SB=scores(minus) if minus else None,
+        contenders=[scores(contender) for contender in contenders],
         objective=config.objective,
         max_fpr=config.max_fpr,
     )

@@ -98,17 +98,23 @@ def _machine_json(machine: MachineSummary) -> dict[str, Any]:
         },
         "confirmed": None if entry is None else entry.model_dump(),
         "candidates": [] if confirmed is None else [_candidate_json(one) for one in confirmed.candidates],
-        "selection_bias": {
-            "observed_best": None if machine.observed is None else machine.observed.uid,
-            "choosing_minus_reporting": None if machine.observed is None else machine.observed.optimism,
-            "published_choosing_minus_reporting": None
-            if machine.published is None
-            else machine.published.optimism,
-            "search_minus_confirmed": machine.curse,
-        },
+        "selection_bias": _bias_json(machine),
         "not_reportable": machine.not_reportable,
         "problems": list(machine.problems),
         "pareto": [point.plain() for point in machine.pareto],
+    }
+
+
+def _bias_json(machine: MachineSummary) -> dict[str, Any]:
+    observed, published, confirmed = machine.observed, machine.published, machine.confirmed
+    winner = None if confirmed is None else confirmed.winner
+    return {
+        "chosen_by_search": None if observed is None else observed.uid,
+        "choosing_minus_reporting": None if observed is None else observed.optimism,
+        "published_choosing_minus_reporting": None if published is None else published.optimism,
+        "search_minus_confirmed": machine.curse,
+        "winner": None if winner is None else winner.uid,
+        "winner_choosing_minus_reporting": None if winner is None else winner.optimism,
     }
 
 

@@ -4,22 +4,20 @@ The choice was made on the choosing clips: by the studies, and, where it was con
 seeds.
 """
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from asd_ray.command import InputError
 from asd_ray.config import LossConfig
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
-from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate
+from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate, rows_of
 from asd_ray.report.pareto import ParetoPoint, pareto_points
+from asd_ray.report.rows import TrialRow, read_rows
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
@@ -27,13 +25,6 @@ from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.space import Range, StudySpace
 from asd_ray.search.studies import Studies
 
-STATE_NAMES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, 1.57)}
 EDGE = 0.02  # of a range, in the scale it is sampled in: nearer than this counts as at its edge
 NOT_CONFIRMED = "one seed, not confirmed"
@@ -43,8 +34,8 @@ NOT_CONFIRMED = "one seed, not confirmed"
 class MachineSummary:
     """One machine type: the winner, the configuration that the search started from, and what to make of them.
 
-    `best` is handed over: the confirmed winner's best training, or else `observed`, the best trial of the search.
-    `published` is the trial of the starting configuration. `standing` says in words whether the winner is
+    `best` is handed over: the confirmed winner's best training, or else `observed`, the trial that the search
+    chose. `published` is the trial of the starting configuration. `standing` says in words whether the winner is
     confirmed, `problems` what is lost and how to mend it, `not_reportable` why there is no figure on the
     reporting clips.
     """
@@ -70,25 +61,11 @@ class MachineSummary:
 
     @property
     def curse(self) -> float | None:
-        """What its seed flattered the best observed trial by: its value in the search minus its confirmed mean."""
+        """What its seed flattered the trial that the search chose by: its value there minus its confirmed mean."""
         if self.confirmed is None or self.observed is None:
             return None
         mean = self.confirmed.mean_of(self.observed.uid)
         return None if mean is None else self.observed.objective - mean
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRow:
-    """One line of trials.csv."""
-
-    uid: str
-    owner: str
-    state: str
-    reason: str
-    epochs: int
-    params: dict[str, float]
-    objective: dict[str, float]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +105,14 @@ def baseline_name(run: Run) -> str:
 
 def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> Summary:
     reader = _Reader(folder, run, clips, studies)
+    trials, problems = read_rows(folder, run, studies)
+    machines = (reader.machine(name) for name in run.machine_types)
     return Summary(
         run=run,
-        machines=tuple(reader.machine(name) for name in run.machine_types),
-        trials=_rows(folder, run, studies),
+        machines=tuple(
+            replace(machine, problems=(*machine.problems, *problems[machine.machine_type])) for machine in machines
+        ),
+        trials=trials,
     )
 
 
@@ -143,7 +124,7 @@ class _Reader:
         self._unreadable = ""
         self._confirmation: Confirmation | None = None
         try:
-            self._confirmation = read_confirmation(folder)
+            self._confirmation = read_confirmation(folder, run)
         except InputError as error:
             self._unreadable = f"{error}; delete {PLAN} and call the search with --confirm again"
 
@@ -233,8 +214,8 @@ class _Reader:
         )
 
     def _why_not_reportable(self, machine_type: str) -> str:
-        rows = [row for row in self._clips.to_pylist() if row["machine_type"] == machine_type and row["reports"]]
-        return why_unusable((row["machine_id"], row["is_anomaly"]) for row in rows)
+        rows = rows_of(self._clips, machine_type)
+        return why_unusable((row["machine_id"], row["is_anomaly"]) for row in rows if row["reports"])
 
 
 def edges(space: StudySpace, params: Mapping[str, float]) -> tuple[str, ...]:
@@ -247,42 +228,9 @@ def edges(space: StudySpace, params: Mapping[str, float]) -> tuple[str, ...]:
         spec = space.spec(name)
         if not isinstance(spec, Range) or name not in params:
             continue
-        low, high, value = spec.low, spec.high, params[name]
-        if spec.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        place = (value - low) / (high - low)
+        place = spec.place(params[name])
         if place < EDGE and not (name in NATURAL_LIMITS and spec.low == NATURAL_LIMITS[name][0]):
             found.append(f"{name} at its low end {spec.low:g}")
         if place > 1 - EDGE and not (name in NATURAL_LIMITS and spec.high == NATURAL_LIMITS[name][1]):
             found.append(f"{name} at its high end {spec.high:g}")
     return tuple(found)
-
-
-def _rows(folder: Path, run: Run, studies: Studies) -> tuple[TrialRow, ...]:
-    """Every trial, in the order of machine types and numbers, from the studies that own them."""
-    rows = []
-    for owner in run.machine_types:
-        for trial in studies.own_trials(owner):
-            uid = f"{owner}-{trial.number}"
-            history = read_history(folder / TRIALS / uid)
-            curves = trial.user_attrs.get("curves", {})
-            rows.append(
-                TrialRow(
-                    uid=uid,
-                    owner=owner,
-                    state=STATE_NAMES[trial.state],
-                    reason=trial.user_attrs.get("reason", ""),
-                    epochs=len(history),
-                    params=run.space.of(owner).active(trial.params),
-                    objective={name: curve[max(curve, key=int)] for name, curve in curves.items() if curve},
-                    seconds=sum(report["seconds"] for report in history),
-                )
-            )
-    return tuple(rows)
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The epochs of a trial; none if it never finished one."""
-    path = folder / "metrics.json"
-    history: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return history

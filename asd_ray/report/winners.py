@@ -41,13 +41,13 @@ def write_winners(folder: Path, summary: Summary) -> dict[str, str]:
 
 
 class LostWeightsError(InputError):
-    """No whole state of a training is left."""
+    """The last state of a training is not whole any more."""
 
 
 def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summary: Summary) -> None:
     name = machine.machine_type
     model = folder / "models" / name / WEIGHTS
-    write_weights(folder / TRIALS / judged.place / "state.pt", model)
+    write_weights(folder / TRIALS / judged.place / "state.pt", model, epochs=summary.run.config.train.epochs)
     write_best(
         folder / "best" / f"{name}.yaml",
         judged,
@@ -60,9 +60,12 @@ def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summ
     )
 
 
-def write_weights(state_path: Path, model: Path) -> None:
-    """The network of a trial's state as safetensors. Raises LostWeightsError if no whole state is left."""
-    state = checkpoint.load(state_path)
+def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
+    """The network that a training of so many epochs ended with, as safetensors.
+
+    Raises LostWeightsError if it is not whole: an earlier epoch's is not what was scored.
+    """
+    state = checkpoint.load_final(state_path, epochs=epochs)
     if state is None:
         raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with launch/train.py")
     with writing(model) as file:

@@ -20,6 +20,7 @@ from asd_ray.search.space import Params
 # User attributes of trials.
 COPY = "copy_of"  # name of the trial that this is a copy of
 CURVES, VALUES, REASON = "curves", "values", "reason"  # what the owner was told about all studies
+_STOPPED = "stopped_at"  # the rung at which the owner was told to end
 _EPOCH = "epoch "  # begins those of a curve
 Curve = dict[int, float]  # epoch -> objective
 
@@ -109,6 +110,13 @@ class Book:
         else:
             self.storage.set_trial_user_attr(place.trial_id, f"{_EPOCH}{epoch}", value)
 
+    def stop(self, place: Place, epoch: int) -> None:
+        """Keep the verdict that a trial ends at a rung."""
+        self.storage.set_trial_user_attr(place.trial_id, _STOPPED, epoch)
+
+    def is_stopped(self, place: Place, epoch: int) -> bool:
+        return self.read(place).user_attrs.get(_STOPPED) == epoch
+
     def finish(
         self, place: Place, state: TrialState, *, curve: Mapping[int, float], values: Sequence[float] | None
     ) -> None:
@@ -128,6 +136,16 @@ def is_own(trial: FrozenTrial) -> bool:
 def name_of(machine_type: str, trial: FrozenTrial) -> str:
     """The name that a study's trial has everywhere."""
     return str(trial.user_attrs.get(COPY, f"{machine_type}-{trial.number}"))
+
+
+def owner_of(uid: str) -> tuple[str, int]:
+    """The machine type whose study proposed the trial of a name, and its number there.
+
+    >>> owner_of("fan-12")
+    ('fan', 12)
+    """
+    machine_type, _, number = uid.rpartition("-")
+    return machine_type, int(number)
 
 
 def curve_of(trial: FrozenTrial) -> Curve:

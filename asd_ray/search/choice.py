@@ -5,7 +5,7 @@ from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 
-TAUGHT = "warm_start_of"  # user attribute of a trial that another search ran: `<run folder>:<trial there>`
+TAUGHT = "warm_start_of"  # user attribute of a trial that another search ran: its name there, and when it began
 
 
 def may_win(trial: FrozenTrial) -> bool:

@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from statistics import fmean
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,13 +22,17 @@ from asd_ray.files import write_whole
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import Strict, dump, load
+from asd_ray.training import checkpoint
 
 PLAN, OUTCOME = "confirmation.yaml", "outcome.json"
 BASELINE = "baseline"  # stands for the starting configuration where no study could hold a trial of it
 
 
 class Candidate(Strict):
-    """A config to train again. One that was trained on several machine types is judged for each of them."""
+    """A config to train again. It is judged for the machine types that it is among the best of, or the start of.
+
+    Not for all that it is trained on: the more configs a winner is chosen from, the wider its interval must be.
+    """
 
     uid: str
     owner: str
@@ -52,11 +57,15 @@ class Plan(Strict):
 
 
 class Outcome(BaseModel):
-    """outcome.json: how a training ended, and the objective per machine type on the choosing clips."""
+    """outcome.json: how a training ended, and the objective per machine type on the choosing clips.
+
+    What it did itself (it diverged, it raised) it would do again: it has failed. What befell it (its process died
+    or hung, time and again) may not befall it another time: it was lost, and another call goes on with it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    outcome: Literal["complete", "failed"]
+    outcome: Literal["complete", "failed", "lost"]
     reason: str = ""
     objective: dict[str, float] = {}
 
@@ -77,9 +86,12 @@ class Training:
 class Confirmation:
     """The trainings of a plan: which are left to do, and how the others ended."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, folder: Path, plan: Plan, *, epochs: int) -> None:
+        """`epochs`: that every training has when it is complete."""
+        self.plan, self._epochs = plan, epochs
         self._trials = folder / TRIALS
+        self._whole: dict[str, bool] = {}  # by place; reading a state takes a while
+        self._lost: set[str] = set()  # candidates that were lost since this began
 
     def trainings(self) -> Iterator[Training]:
         """All of them; every candidate gets its first seed before any gets its second."""
@@ -87,64 +99,113 @@ class Confirmation:
             for candidate in self.plan.candidates:
                 yield Training(candidate, seed)
 
-    def waiting(self) -> list[Training]:
-        """Those left to do. A candidate that failed with one seed cannot win, so its others are spared."""
-        failed = {candidate.uid for candidate in self.plan.candidates if self.has_failed(candidate)}
+    def waiting(self, *, again: bool = True) -> list[Training]:
+        """Those left to do; with `again`, those too that an earlier call lost."""
+        spared = {candidate.uid for candidate in self.plan.candidates if self.spares(candidate, again=again)}
         return [
             training
             for training in self.trainings()
-            if training.candidate.uid not in failed and self.outcome(training) is None
+            if training.candidate.uid not in spared and not self._has_ended(training)
         ]
 
-    def has_failed(self, candidate: Candidate) -> bool:
-        return bool(self.reason(candidate))
+    def spares(self, candidate: Candidate, *, again: bool = True) -> bool:
+        """Whether to leave a candidate alone: it failed with one seed, and cannot win, or was lost just now."""
+        lost = not again or candidate.uid in self._lost
+        ends = [self._read(Training(candidate, seed)) for seed in self.plan.seeds]
+        return any(
+            end is not None and (end.outcome == "failed" or (lost and end.outcome == "lost")) for end in ends
+        )
 
     def reason(self, candidate: Candidate) -> str:
-        """Why it failed, and with which seed; empty if it did not."""
+        """Why it failed or was lost, and with which seed; empty if neither."""
         for seed in self.plan.seeds:
-            found = self.outcome(Training(candidate, seed))
-            if found is not None and found.outcome == "failed":
-                return f"seed {seed}: {found.reason}"
+            found = self._read(Training(candidate, seed))
+            if found is not None and found.outcome != "complete":
+                mend = "; call the search with --confirm again, which goes on with it"
+                return f"seed {seed}: {found.reason}{mend if found.outcome == 'lost' else ''}"
         return ""
+
+    def winner(self, machine_type: str) -> Candidate | None:
+        """The candidate with the best mean on the choosing clips, the first of equals; None until all ended."""
+        means: list[tuple[float, Candidate]] = []
+        for candidate in self.plan.of(machine_type):
+            ends = [self._read(Training(candidate, seed)) for seed in self.plan.seeds]
+            if not self.reason(candidate):
+                if None in ends:
+                    return None
+                means.append((fmean(end.objective[machine_type] for end in ends if end is not None), candidate))
+        return max(means, key=lambda pair: pair[0], default=(0.0, None))[1]
 
     def outcome(self, training: Training) -> Outcome | None:
         """How it ended; None where it has not, or where its scores or its network are gone."""
-        folder = self._trials / training.place
-        try:
-            found = Outcome.model_validate_json((folder / OUTCOME).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, ValidationError):
-            return None
-        return found if found.outcome == "failed" or _is_whole(folder) else None
+        found = self._read(training)
+        return found if found is None or found.outcome != "complete" or self._is_whole(training) else None
 
     def begin(self, training: Training) -> None:
         """Make its folder fit to train in: what is left of a damaged result would be taken for a result again."""
-        folder = self._trials / training.place
-        if (folder / OUTCOME).exists():
+        folder, found = self._trials / training.place, self._read(training)
+        if found is not None and found.outcome == "lost":
+            (folder / OUTCOME).unlink()  # the epochs that it had trained are kept
+        elif (folder / OUTCOME).exists():
             shutil.rmtree(folder)
 
     def end(self, training: Training, outcome: Outcome) -> None:
+        if outcome.outcome == "lost":
+            self._lost.add(training.candidate.uid)
+        self._whole.pop(training.place, None)
         write_whole(self._trials / training.place / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
 
+    def _has_ended(self, training: Training) -> bool:
+        found = self.outcome(training)
+        return found is not None and found.outcome != "lost"
 
-def _is_whole(folder: Path) -> bool:
+    def _read(self, training: Training) -> Outcome | None:
+        try:
+            text = (self._trials / training.place / OUTCOME).read_text(encoding="utf-8")
+            return Outcome.model_validate_json(text)
+        except (OSError, UnicodeDecodeError, ValidationError):
+            return None
+
+    def _is_whole(self, training: Training) -> bool:
+        """Whether the scores of a complete training are there, and the very network that gave them."""
+        if training.place not in self._whole:
+            folder = self._trials / training.place
+            self._whole[training.place] = _is_readable(folder / "scores.parquet") and (
+                checkpoint.load_final(folder / "state.pt", epochs=self._epochs) is not None
+            )
+        return self._whole[training.place]
+
+
+def _is_readable(path: Path) -> bool:
     try:
-        read_shard(folder / "scores.parquet")
+        read_shard(path)
     except InputError:
         return False
-    return (folder / "state.pt").exists()
+    return True
 
 
 def open_confirmation(folder: Path, run: Run, studies: Studies) -> Confirmation:
     """Decide what is to be confirmed, now that the search has ended, and write it down."""
     plan = make_plan(run, studies)
     write_whole(folder / PLAN, dump(plan.model_dump()))
-    return Confirmation(folder, plan)
+    return Confirmation(folder, plan, epochs=run.config.train.epochs)
 
 
-def read_confirmation(folder: Path) -> Confirmation | None:
+def read_confirmation(folder: Path, run: Run) -> Confirmation | None:
     """What was decided last; None if nothing ever was. Raises InputError for a file that cannot be read."""
     path = folder / PLAN
-    return Confirmation(folder, load(path, Plan)) if path.exists() else None
+    return Confirmation(folder, load(path, Plan), epochs=run.config.train.epochs) if path.exists() else None
+
+
+def count_to_confirm(folder: Path, run: Run, studies: Studies) -> int:
+    """Trainings that are left to confirm the best with; at least so many where trials are still to come."""
+    search = run.config.search
+    if not search.confirm:
+        return 0
+    if studies.num_missing:
+        return search.seeds
+    plan = make_plan(run, studies)
+    return len(Confirmation(folder, plan, epochs=run.config.train.epochs).waiting())
 
 
 def make_plan(run: Run, studies: Studies) -> Plan:
@@ -187,14 +248,13 @@ def _baseline_uid(run: Run, machine_type: str) -> str:
 def _candidate(uid: str, machine_type: str, *, run: Run, studies: Studies) -> Candidate:
     owner, _, number = uid.rpartition("-")
     if uid == _baseline_uid(run, machine_type):
-        owner = machine_type
-        point: dict[str, Any] = params_of(run.config)
+        owner, params = machine_type, params_of(run.config)  # as it is, also where the space holds another value
     else:
-        point = studies.trials(owner)[int(number)].params
+        params = run.space.of(owner).active(studies.trials(owner)[int(number)].params)
     joint = run.config.search.scope == "joint"
     return Candidate(
         uid=uid,
         owner=owner,
         machine_types=list(run.trained_types) if joint else [owner],
-        params=run.space.of(owner).active(point),
+        params=params,
     )

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from asd_ray.command import InputError
 from asd_ray.config import RunConfig
 from asd_ray.runtime import local_ray
-from asd_ray.search.resources import share_out
+from asd_ray.search.resources import make_room, share_out
 from asd_ray.search.runfolder import Plan
-from asd_ray.search.tuner import read_clips, scratch_folder, store_size, warm_lanes
+from asd_ray.search.trainables import Commander, ending_of
+from asd_ray.search.tuner import read_clips, scratch_folder, warm_lanes
 from asd_ray.training.link import LaneError, acquire
-from asd_ray.training.trial import Order, Report
+from asd_ray.training.order import Order, Report
 
 
 class TrainingFailedError(Exception):
@@ -27,30 +29,38 @@ def train_full(
 ) -> None:
     """Train in `folder` (state.pt, metrics.json, scores.parquet); every epoch's report is handed on.
 
-    Raises InputError when the lane does not fit the machine, TrainingFailedError when the training fails.
+    Raises InputError when the lane does not fit the machine, or the disk fails, TrainingFailedError when the
+    training does.
     """
     clips = sum(shard.rows for shard in plan.manifest.shards)
-    epochs = config.train.epochs
     order = Order(
         config=config,
         machine_types=machine_types,
-        score_at=(epochs,),
+        score_at=(config.train.epochs,),
         folder=str(folder.resolve()),
         corpus=plan.identity,
     )
-    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=store_size(clips)):
-        share = share_out(config.lanes, trials=1, clips=clips)
-        dataset = read_clips(shards, config, visible_labels=plan.visible_labels)
+    room = make_room(clips, config.lanes)
+    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=room.store_bytes):
+        share = share_out(config.lanes, trials=1, clips=0 if room.streams else clips)
+        bank = read_clips(shards, config, visible_labels=plan.visible_labels, streams=room.streams)
         num_classes = len(plan.manifest.classes)
-        with warm_lanes(share, dataset, num_classes=num_classes, scratch=scratch) as (lane,):
+        with warm_lanes(share, bank, num_classes=num_classes, scratch=scratch) as (lane,):
             try:
-                link = acquire([lane.mailbox], owner="train")
-                report = link.start(order)
-                for epoch in range(1, epochs + 1):
-                    if "failed" not in report:
-                        report = link.epoch(epoch)
-                    if "failed" in report:
-                        raise TrainingFailedError(report["failed"])
-                    on_epoch(report)
+                link = acquire([lane.mailbox], owner="train", deadline=config.lanes.deadline)
+                train_epochs(link, order, on_epoch=on_epoch)
             except LaneError as error:
                 raise TrainingFailedError(str(error)) from error
+
+
+def train_epochs(commander: Commander, order: Order, *, on_epoch: Callable[[Report], None]) -> None:
+    """Have an order trained epoch by epoch. Raises TrainingFailedError, or InputError where the disk fails."""
+    report = commander.start(order)
+    for epoch in range(1, order.config.train.epochs + 1):
+        if not ending_of(report):
+            report = commander.epoch(epoch)
+        if "broken" in report:
+            raise InputError(report["broken"])
+        if "failed" in report:
+            raise TrainingFailedError(report["failed"])
+        on_epoch(report)

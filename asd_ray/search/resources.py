@@ -1,12 +1,17 @@
 """Sharing a machine out among lanes: the arithmetic, checked before anything starts."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
 from asd_ray.data.blocks import BYTES_PER_CLIP
+
+SMALLEST_STORE = 256 * 2**20
+STREAMING_STORE = 2 * 2**30  # blocks on their way to the lanes, however large the corpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,38 @@ class Share:
         workers = f"{self.lane.workers} workers, each " if self.lane.workers > 1 else ""
         plural = "s" if self.count > 1 and not self.inline else "es" if self.count > 1 else ""
         return f"{self.count} {what}{plural} of {workers}{self.lane.cpus:g} CPU{gpu}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Where the clips are to be: kept in the object store of this machine, or streamed through it."""
+
+    streams: bool
+    store_bytes: int  # of the object store
+    words: str
+
+
+def make_room(clips: int, lanes: LaneConfig) -> Room:
+    """Room for so many clips, as `lanes.resident` wants it. Raises InputError naming the numbers and the mend.
+
+    `auto` streams only what cannot be kept: an epoch then costs reading, and a log-mel per clip.
+    """
+    shared = Path("/dev/shm")
+    disk = os.statvfs(shared) if shared.exists() else None
+    free = disk.f_bavail * disk.f_frsize if disk else 2**63
+    need = clips * BYTES_PER_CLIP
+    kept = max(SMALLEST_STORE, 2 * need)  # every clip once, and as much again for what Ray Data has in hand
+    amount = f"{need / 1e9:.1f} GB"
+    if lanes.resident == "stream" or (lanes.resident == "auto" and kept > free):
+        why = "" if lanes.resident == "stream" else f": {amount} do not fit {free / 1e9:.1f} GB of shared memory"
+        store = min(max(SMALLEST_STORE, int(0.8 * free)), STREAMING_STORE)
+        return Room(streams=True, store_bytes=store, words=f"streaming {clips} clips in every epoch{why}")
+    if kept > free:
+        raise InputError(
+            f"{clips} clips need {kept / 1e9:.1f} GB of shared memory, /dev/shm has {free / 1e9:.1f} GB free; set "
+            "lanes.resident=stream, or search fewer recordings"
+        )
+    return Room(streams=False, store_bytes=kept, words=f"reading {clips} clips into shared memory ({amount})")
 
 
 def share_out(lanes: LaneConfig, *, trials: int, clips: int) -> Share:

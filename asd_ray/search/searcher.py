@@ -89,7 +89,7 @@ class StudySearcher(Searcher):
         self.left: list[str] = []  # names of what the deadline stopped; the next call goes on with it
         self._last: dict[str, dict[str, Any]] = {}
         self._ended = 0
-        self._confirmation: Confirmation | None = None  # once the search itself has ended
+        self.confirmation: Confirmation | None = None  # once the search itself has ended
         self._to_confirm: list[Training] = []
         self._confirming: dict[str, Training] = {}
         self._orders: dict[str, dict[str, Any]] = {}  # what is running, as it was handed to Tune
@@ -114,7 +114,8 @@ class StudySearcher(Searcher):
         if isinstance(order, dict):
             self._orders[trial_id] = order
         elif self._orders:
-            return None  # Tune takes it for "wait": what is running may be lost, and have to begin again
+            # Tune takes it for "wait": what is running may be lost, and begin again, or wake a resting study up.
+            return None
         return order
 
     def _suggest_again(self, trial_id: str) -> dict[str, Any]:
@@ -127,9 +128,7 @@ class StudySearcher(Searcher):
         return order
 
     def _suggest_new(self, trial_id: str) -> Any:
-        proposal = self.studies.ask() if self._confirmation is None else None
-        if proposal is None and self._running and self.studies.resting:
-            return None  # Tune takes it for "wait": what is running may yet gain something
+        proposal = self.studies.ask() if self.confirmation is None else None
         if proposal is None:
             return self._suggest_confirming(trial_id)
         self._running[trial_id] = proposal
@@ -143,7 +142,7 @@ class StudySearcher(Searcher):
         """The next training that confirms; None, which Tune takes for "wait", while trials of the search run."""
         if not self._run.config.search.confirm:
             return Searcher.FINISHED
-        if self._confirmation is None:
+        if self.confirmation is None:
             if self._running:
                 return None
             self._begin_confirming()
@@ -161,8 +160,8 @@ class StudySearcher(Searcher):
         }
 
     def _begin_confirming(self) -> None:
-        self._confirmation = open_confirmation(self._folder, self._run, self.studies)
-        self._to_confirm = self._confirmation.waiting()
+        self.confirmation = open_confirmation(self._folder, self._run, self.studies)
+        self._to_confirm = self.confirmation.waiting()
         self._ended = 0
         if self._to_confirm:
             uids = dict.fromkeys(training.candidate.uid for training in self._to_confirm)
@@ -172,11 +171,11 @@ class StudySearcher(Searcher):
             )
 
     def _next_training(self) -> Training | None:
-        assert self._confirmation is not None
+        assert self.confirmation is not None
         while self._to_confirm:
             training = self._to_confirm.pop(0)
-            if not self._confirmation.has_failed(training.candidate):  # with another seed, meanwhile
-                self._confirmation.begin(training)
+            if not self.confirmation.spares(training.candidate):  # another seed may have failed meanwhile
+                self.confirmation.begin(training)
                 return training
         return None
 
@@ -212,7 +211,7 @@ class StudySearcher(Searcher):
             reason = self._lose(trial_id, order)
             if not reason:
                 return
-            result = {"failed": reason}
+            result = {"failed": reason, "lost": True}
         if trial_id in self._confirming:
             self._on_confirmed(self._confirming.pop(trial_id), trial_id, result=result)
             return
@@ -252,15 +251,18 @@ class StudySearcher(Searcher):
         return ""
 
     def _on_confirmed(self, training: Training, trial_id: str, *, result: dict[str, Any] | None) -> None:
-        assert self._confirmation is not None
+        assert self.confirmation is not None
         report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
         reason = (result or {}).get("failed", "")
         if not reason and report["epoch"] < self._run.config.train.epochs:
             return  # stopped half-way, by whatever: no result
+        lost = "lost" in (result or {})
         outcome = Confirmed(
-            outcome="failed" if reason else "complete", reason=reason, objective=report["objective"]
+            outcome="complete" if not reason else "lost" if lost else "failed",
+            reason=reason,
+            objective=report["objective"],
         )
-        self._confirmation.end(training, outcome)
+        self.confirmation.end(training, outcome)
         self._ended += 1
         candidate = training.candidate
         proposal = Proposal(
@@ -272,7 +274,7 @@ class StudySearcher(Searcher):
         self._tell(
             Ended(
                 proposal=proposal,
-                outcome=outcome.outcome,
+                outcome="failed" if reason else "complete",
                 reason=reason,
                 epochs=report["epoch"],
                 values=report["objective"],

@@ -16,6 +16,7 @@ configuration that the search starts from.
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,17 @@ class Range(Strict):
 
     def limits(self) -> list[float]:
         return [self.low, self.high]
+
+    def place(self, value: float) -> float:
+        """Where a value lies between low (0) and high (1), in the scale that it is sampled in.
+
+        >>> Range(low=1, high=100, log=True).place(10), Range(low=1, high=5).place(2)
+        (0.5, 0.25)
+        """
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
 
     def __str__(self) -> str:
         steps = "" if self.step is None else f" in steps of {self.step:g}"

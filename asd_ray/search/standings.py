@@ -1,4 +1,14 @@
-"""The trials that have arrived at one rung, ranked at once: `pruning.survives`, quick enough for ten thousand."""
+"""Which trials go on: successive halving by best standing.
+
+A trial's standing at a rung is its percentile ranks among those that have arrived there, over its studies, best
+first. A rank is the share of the other trials that are worse, ties counting half; it compares trials only with
+trials that have a value in the same study. Comparing the whole tuple breaks ties of the best ranks, which are
+common: with six studies, up to six trials are first somewhere. So a trial that is promising for any one machine
+type lives, and still only 1/eta of them do.
+
+The rule is asynchronous (Li et al., "A system for massively parallel hyperparameter tuning", 2020): a trial is
+judged when it arrives, against those that were there before it.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +20,7 @@ ABSENT = -1.0  # below every rank: a shorter standing is the lesser of two that 
 
 
 class Standings:
-    """One rung. The rule and its reasons are in `pruning`, whose functions give the same verdicts.
+    """The trials that have arrived at one rung, ranked at once: quick enough for ten thousand.
 
     Axes: N trials in the order of their arrival, T machine types.
     """

@@ -7,8 +7,11 @@ own for their studies, so that they do not meet.
 import os
 import re
 import secrets
-from contextlib import AbstractContextManager, nullcontext
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import optuna
@@ -54,14 +57,18 @@ class JournalStore:
     def open(self, folder: Path) -> tuple[BaseStorage, int]:
         path = folder / JOURNAL
         cut = repair_journal(path)
-        if not path.exists() and any((folder / TRIALS).glob("*")):
-            state = (
-                f"holds no whole record (what was there is in {path.name}.torn)" if cut else "is empty or missing"
-            )
-            raise InputError(
-                f"{path}: {state}, but {folder / TRIALS} holds trials; put back a copy, or use another --run"
-            )
+        _refuse_lost(folder, path, cut=cut)
         return JournalStorage(Journal(path)), cut
+
+
+def _refuse_lost(folder: Path, journal: Path, *, cut: int = 0) -> None:
+    """Raises InputError where the journal of a run folder that has trials is gone, or held nothing whole."""
+    if not journal.exists() and any((folder / TRIALS).glob("*")):
+        state = f"holds no whole record (what was there is in {JOURNAL}.torn)" if cut else "is empty or missing"
+        raise InputError(
+            f"{folder / JOURNAL}: {state}, but {folder / TRIALS} holds trials; "
+            "put back a copy, or use another --run"
+        )
 
 
 def find_store(folder: Path, url: str | None = None) -> Store:
@@ -90,6 +97,37 @@ def find_store(folder: Path, url: str | None = None) -> Store:
             "or use another --run"
         )
     return PostgreSQLStore(server, recorded)
+
+
+@contextmanager
+def reading(folder: Path, run: Run, *, url: str | None = None) -> Iterator[Studies]:
+    """The studies of an earlier run as they are now; `url` is the user's --storage, which may be another's place.
+
+    In a run folder nothing is written, and no search on it is waited for: its journal is read from a copy, so the
+    folder may be an archive. Raises InputError, and where a search holds studies in a server.
+    """
+    if run.storage.kind == "journal":
+        with TemporaryDirectory(prefix="asd_ray-") as scratch:
+            yield _read_copy(folder, run, Path(scratch))
+        return
+    fits = url is not None and Server.at(url, where="--storage").place == run.storage.place
+    store = find_store(folder, url if fits else None)
+    with store.held():
+        yield open_studies(folder, run, take_over=False, store=store)[0]
+
+
+def _read_copy(folder: Path, run: Run, scratch: Path) -> Studies:
+    journal = folder / JOURNAL
+    try:
+        if journal.exists():
+            shutil.copyfile(journal, scratch / JOURNAL)
+        cut = repair_journal(scratch / JOURNAL)
+        _refuse_lost(folder, scratch / JOURNAL, cut=cut)
+        return open_studies(scratch, run, take_over=False, store=JournalStore())[0]
+    except OSError as error:
+        raise InputError(f"{journal}: cannot be read ({error.strerror}); make it readable") from error
+    except InputError as error:
+        raise InputError(str(error).replace(str(scratch), str(folder))) from error
 
 
 def new_prefix(folder: Path) -> str:

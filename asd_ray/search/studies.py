@@ -18,8 +18,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.config import SearchConfig, patience_of
-from asd_ray.search.book import COPY, CURVES, REASON, VALUES, Book, Place, is_own, merged, name_of
-from asd_ray.search.choice import TAUGHT, pareto_set
+from asd_ray.search.book import COPY, CURVES, REASON, VALUES, Book, Place, is_own, merged, name_of, owner_of
+from asd_ray.search.choice import TAUGHT, may_win, pareto_set
 from asd_ray.search.fixed import FixedPoints
 from asd_ray.search.memory import Memory
 from asd_ray.search.pruning import rungs
@@ -104,7 +104,7 @@ class Studies:
     def ranking(self, machine_type: str) -> list[tuple[str, FrozenTrial]]:
         """The trials of a machine type that may win, best first, with their names.
 
-        Of eight and more with one objective, the smoothed one decides: the highest observed is mostly a lucky one.
+        Of eight and more with one objective, the smoothed value decides: see `surface.ranked`.
         """
         found = ranked(self.trials(machine_type), self.spaces[machine_type])
         return [(name_of(machine_type, trial), trial) for trial in found]
@@ -115,19 +115,17 @@ class Studies:
 
     def published(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
         """The trial of the published configuration as a machine type's study has it, once it is complete."""
-        for trial in self.trials(machine_type):
-            if trial.state is TrialState.COMPLETE and TAUGHT not in trial.user_attrs:
-                uid = name_of(machine_type, trial)
-                if self.is_published(uid):
-                    return uid, trial
-        return None
+        held = ((name_of(machine_type, trial), trial) for trial in self.trials(machine_type) if may_win(trial))
+        return next((pair for pair in held if self.is_published(pair[0])), None)
 
     def is_published(self, uid: str) -> bool:
-        owner, number = _split(uid)
+        owner, number = owner_of(uid)
         return self._is_published_point(owner, self._book.read(self._book.place(owner, number)).params)
 
     def _is_published_point(self, owner: str, params: Params) -> bool:
-        return self.spaces[owner].active(params) == self.spaces[owner].active(self._published)
+        """Not where a study holds a number at another value: what is trained there is not the published config."""
+        space = self.spaces[owner]
+        return space.contains(self._published) and space.active(params) == space.active(self._published)
 
     # -- ask, report, tell
 
@@ -154,7 +152,7 @@ class Studies:
         """Note the objective of each machine type after an epoch; True when the trial should stop.
 
         `metrics` has each machine type's objectives by name, where there are several. A replayed epoch of an
-        adopted trial is not judged again.
+        adopted trial is not judged again: the verdict that it got stands.
         """
         running = self._running[uid]
         replayed = epoch in running.curve
@@ -164,13 +162,10 @@ class Studies:
             assert metrics is not None
             running.values = {name: [metrics[name][which] for which in self.objectives] for name in values}
         self._memory.arrive(uid, epoch, running.curve[epoch])
-        if replayed:
-            return False
-        for place in running.places:
+        stop = self._stops(running, epoch, replayed=replayed)
+        for place in () if replayed else running.places:
             self._book.note(place, epoch, values[place.machine_type])
-        if self._is_published_point(running.proposal.owner, running.proposal.params):
-            return False
-        return not self._memory.survives(uid, epoch, eta=self.search.eta)
+        return stop
 
     def tell(self, uid: str, outcome: Outcome, *, reason: str = "") -> None:
         """End a trial in every study that holds it. A complete trial needs at least one report."""
@@ -208,7 +203,19 @@ class Studies:
             self._book.add_finished(machine_type, trial, distributions=distributions, attributes={TAUGHT: origin})
             self._memory.learn(machine_type, trial, origin=origin)
 
-    # -- inside: beginning and ending
+    # -- inside: judging, beginning and ending
+
+    def _stops(self, running: Running, epoch: int, *, replayed: bool) -> bool:
+        """The verdict at a rung; kept before the values are, so that no kill comes between them and loses it."""
+        proposal, owner = running.proposal, running.places[0]
+        if epoch not in self.rungs or self._is_published_point(proposal.owner, proposal.params):
+            return False
+        if self._book.is_stopped(owner, epoch):
+            return True
+        if replayed or self._memory.survives(proposal.uid, epoch, eta=self.search.eta):
+            return False
+        self._book.stop(owner, epoch)
+        return True
 
     def _begin_fixed(self, turns: Sequence[str]) -> Running | None:
         found = self._fixed.next(turns)
@@ -292,7 +299,7 @@ class Studies:
     def _adopt(self, uid: str, held: Mapping[str, FrozenTrial], curve: dict[int, dict[str, float]]) -> None:
         """Take over a running trial of an earlier driver, and put right what that did not get to write."""
         places = {name: self._book.place(name, trial.number) for name, trial in held.items()}
-        owner = places.pop(_split(uid)[0])
+        owner = places.pop(owner_of(uid)[0])
         self._complete_point(owner)
         self._place_copies(self._run(owner, list(places.values()), curve))
         self._waiting.append(uid)
@@ -308,8 +315,3 @@ class Studies:
         for name, trial in held.items():
             if trial.state is TrialState.RUNNING:
                 self._finish(self._book.place(name, trial.number), owner.state, owner.user_attrs)
-
-
-def _split(uid: str) -> tuple[str, int]:
-    machine_type, _, number = uid.rpartition("-")
-    return machine_type, int(number)

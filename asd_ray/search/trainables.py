@@ -1,4 +1,7 @@
-"""Tune's view of a trial: a thin Trainable that hands its epochs to a lane, or trains them itself (inline)."""
+"""Tune's view of a trial: a thin Trainable that hands its epochs to a lane (here) or trains them (`inline`).
+
+Without torch, which Tune's processes would import for nothing.
+"""
 
 import json
 from abc import abstractmethod
@@ -6,16 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ray
-import ray.data
-import torch
 from ray import tune
 
 from asd_ray.config import RunConfig, with_params, with_seed
-from asd_ray.data.bank import place
-from asd_ray.data.blocks import collect
 from asd_ray.training.link import Handle, acquire
-from asd_ray.training.server import Server
-from asd_ray.training.trial import Order, Report
+from asd_ray.training.order import Order, Report
 
 
 class Commander(Protocol):
@@ -77,9 +75,12 @@ class TrialRunner(tune.Trainable):
         self._commander.release()
 
 
-def ending_of(report: Report) -> dict[str, str]:
-    """Why a trial cannot go on, if so: it `failed` itself, or what it runs on is `broken`."""
-    return {name: report[name] for name in ("failed", "broken") if name in report}
+def ending_of(report: Report) -> dict[str, Any]:
+    """Why a trial cannot go on, if so: it `failed`, or what it runs on is `broken`.
+
+    `lost`: it failed by what befell its workers, not by what it did.
+    """
+    return {name: report[name] for name in ("failed", "lost", "broken") if name in report}
 
 
 class LaneTrial(TrialRunner):
@@ -87,29 +88,3 @@ class LaneTrial(TrialRunner):
         mailboxes: list[Handle] = fixed["mailboxes"]
         owner = ray.get_runtime_context().get_actor_id() or ""
         return acquire(mailboxes, owner, deadline=self._base.lanes.deadline)
-
-
-class InlineTrial(TrialRunner):
-    def connect(self, **fixed: Any) -> Commander:
-        clips: ray.data.Dataset = fixed["clips"]
-        return Inline(clips, self._base, num_classes=fixed["num_classes"])
-
-
-class Inline:
-    """Trains in this process: no Train, no mailbox; for tests and debuggers."""
-
-    def __init__(self, clips: ray.data.Dataset, config: RunConfig, *, num_classes: int) -> None:
-        torch.set_num_threads(max(1, int(config.lanes.cpus)))
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        resident = collect(clips.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-        placed, _ = place(resident, config.lanes.resident, device)
-        self._server = Server(placed, num_classes=num_classes, device=device)
-
-    def start(self, order: Order) -> Report:
-        return self._server.do("start", {"order": order})
-
-    def epoch(self, to: int) -> Report:
-        return self._server.do("epoch", {"to": to})
-
-    def release(self) -> None:
-        """Nothing is held."""

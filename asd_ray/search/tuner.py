@@ -4,7 +4,6 @@ Tune's own state is disposable; what is known lies in the studies. A search that
 on by the same call.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,28 +16,27 @@ from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switche
 import ray.data
 from ray import tune
 
-from asd_ray.clip import SPLITS
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig
-from asd_ray.data.bank import stream_shards
-from asd_ray.data.blocks import BYTES_PER_CLIP
+from asd_ray.data.bank import Source
 from asd_ray.data.manifest import Manifest
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
-from asd_ray.search.confirmation import open_confirmation
+from asd_ray.search.confirmation import count_to_confirm, open_confirmation
+from asd_ray.search.inline import InlineTrial
 from asd_ray.search.mends import mend_out_of_memory
 from asd_ray.search.pruning import rungs
-from asd_ray.search.resources import Share, share_out
+from asd_ray.search.resources import Share, make_room, share_out
 from asd_ray.search.runfolder import Run
 from asd_ray.search.searcher import StudyScheduler, StudySearcher, Tell
 from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
-from asd_ray.search.trainables import InlineTrial, LaneTrial
+from asd_ray.search.trainables import LaneTrial
 from asd_ray.training.lane import Lane, LaneSettings
 
+Bank = ray.data.Dataset | Source  # clips that are kept, or streamed
 SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
 QUIT_S = 30.0
 
@@ -70,39 +68,46 @@ def run_search(
     for line in begin_from(starts or Starts(), studies):
         tell(line)
     deadline, missing = deadline or Deadline(), studies.num_missing
-    to_confirm = _count_to_confirm(folder, run, studies, missing=missing)
+    to_confirm = count_to_confirm(folder, run, studies)
     if deadline.over or (not missing and not to_confirm):
-        _say_why(folder, run, studies, deadline=deadline, left=[], tell=tell)
+        _end(folder, run, studies, deadline=deadline, tell=tell)
         return
     config = run.config
     shards = Path(run.corpus.path)
     clips = sum(shard.rows for shard in Manifest.load(shards).shards)
-    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=store_size(clips)):
-        share = share_out(config.lanes, trials=max(missing, to_confirm), clips=clips)
-        tell(f"reading {clips} clips into shared memory ({clips * BYTES_PER_CLIP / 1e9:.1f} GB)")
-        dataset = read_clips(shards, config, visible_labels=visible_labels)
+    room = make_room(clips, config.lanes)
+    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=room.store_bytes):
+        share = share_out(config.lanes, trials=max(missing, to_confirm), clips=0 if room.streams else clips)
+        tell(room.words)
+        bank = read_clips(shards, config, visible_labels=visible_labels, streams=room.streams)
         tell(f"starting {share}")
-        with warm_lanes(share, dataset, num_classes=len(run.corpus.classes), scratch=scratch) as lanes:
+        with warm_lanes(share, bank, num_classes=len(run.corpus.classes), scratch=scratch) as lanes:
             searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline)
-            _tune(folder, run, searcher, share=share, lanes=lanes, clips=dataset, scratch=scratch)
-            _say_why(folder, run, studies, deadline=deadline, left=searcher.left, tell=tell)
+            _tune(folder, run, searcher, share=share, lanes=lanes, clips=bank, scratch=scratch)
+            _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
 
 
-def _say_why(folder: Path, run: Run, studies: Studies, *, deadline: Deadline, left: list[str], tell: Tell) -> None:
-    """Say why the call ends, if it does so before its work is done; `left` are the trials that it left running."""
-    search, missing = run.config.search, studies.num_missing
-    if deadline.over and (left or missing or _count_to_confirm(folder, run, studies, missing=missing)):
+def _end(
+    folder: Path,
+    run: Run,
+    studies: Studies,
+    *,
+    deadline: Deadline,
+    tell: Tell,
+    searcher: StudySearcher | None = None,
+) -> None:
+    """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run."""
+    search, left = run.config.search, searcher.left if searcher else []
+    confirmation = searcher.confirmation if searcher else None
+    unfinished = bool(left or studies.num_missing)
+    if search.confirm and confirmation is None and not unfinished:
+        # All trials have ended, and nobody has decided what to confirm: the report says how far that has come.
+        confirmation = open_confirmation(folder, run, studies)
+    if deadline.over and (unfinished or (confirmation is not None and confirmation.waiting())):
         what = f"{', '.join(left)} left at the end of an epoch" if left else "nothing was running"
         tell(f"{deadline.hours:g} hours are over, {what}; the same call goes on")
     elif studies.resting and studies.count() < search.trials:
         tell(f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials")
-
-
-def _count_to_confirm(folder: Path, run: Run, studies: Studies, *, missing: int) -> int:
-    """Trainings that are left to confirm the best with; at least so many where trials are still to come."""
-    if not run.config.search.confirm:
-        return 0
-    return run.config.search.seeds if missing > 0 else len(open_confirmation(folder, run, studies).waiting())
 
 
 @contextmanager
@@ -116,31 +121,18 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def read_clips(shards: Path, config: RunConfig, *, visible_labels: list[str]) -> ray.data.Dataset:
-    """All clips of a shard folder with the log-mel that the network wants."""
-    return stream_shards(
-        shards,
+def read_clips(shards: Path, config: RunConfig, *, visible_labels: list[str], streams: bool = False) -> Bank:
+    """All clips of a shard folder with the log-mel that the network wants: read now, or to be streamed."""
+    source = Source(
+        folder=shards.resolve(),
         to_sgram=partial(LogMel, find_system(config.model.name).mel),
-        splits=SPLITS,
-        visible_labels=visible_labels,
+        visible_labels=tuple(visible_labels),
     )
-
-
-def store_size(clips: int) -> int:
-    """Room for every clip once, and as much again for what Ray Data has in hand. Raises InputError."""
-    size = max(256 * 2**20, 2 * clips * BYTES_PER_CLIP)
-    shared = os.statvfs("/dev/shm") if Path("/dev/shm").exists() else None
-    free = shared.f_bavail * shared.f_frsize if shared else size
-    if size > free:
-        raise InputError(
-            f"{clips} clips need {size / 1e9:.1f} GB of shared memory, /dev/shm has {free / 1e9:.1f} GB free; "
-            "search fewer recordings, or on a machine with more memory"
-        )
-    return size
+    return source if streams else source.kept()
 
 
 @contextmanager
-def warm_lanes(share: Share, clips: ray.data.Dataset, *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
+def warm_lanes(share: Share, clips: Bank, *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
     """Warm lanes for the length of a block; they quit one beside the other."""
     if share.inline:
         yield []
@@ -168,7 +160,7 @@ def _tune(
     *,
     share: Share,
     lanes: list[Lane],
-    clips: ray.data.Dataset,
+    clips: Bank,
     scratch: Path,
 ) -> None:
     """Run trials until the searcher has no more. Raises SearchStoppedError."""
@@ -196,7 +188,7 @@ def _tune(
         raise SearchStoppedError(searcher.trouble)
 
 
-def _trainable(folder: Path, run: Run, *, share: Share, lanes: list[Lane], clips: ray.data.Dataset) -> Any:
+def _trainable(folder: Path, run: Run, *, share: Share, lanes: list[Lane], clips: Bank) -> Any:
     """What Tune runs: a thin client of the lanes, or, inline, the training itself."""
     epochs = run.config.train.epochs
     fixed: dict[str, Any] = {

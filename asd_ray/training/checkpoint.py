@@ -40,11 +40,24 @@ def previous(path: Path) -> Path:
 def load(path: Path) -> dict[str, Any] | None:
     """The newest whole state of this version: the file, or else the one before it; None when there is neither."""
     for candidate in (path, previous(path)):
-        data = _read_whole(candidate)
-        state = None if data is None else _unpack(data)
+        state = _load_one(candidate)
         if state is not None:
             return state
     return None
+
+
+def load_final(path: Path, *, epochs: int) -> dict[str, Any] | None:
+    """The state that a training of so many epochs ended with; None where it is gone or damaged.
+
+    The one before it would do to train on from, but it is another network than the one that was judged.
+    """
+    state = _load_one(path)
+    return state if state is not None and state["epoch"] == epochs else None
+
+
+def _load_one(path: Path) -> dict[str, Any] | None:
+    data = _read_whole(path)
+    return None if data is None else _unpack(data)
 
 
 def _unpack(data: bytes) -> dict[str, Any] | None:

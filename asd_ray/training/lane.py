@@ -23,6 +23,7 @@ from ray._raylet import PlacementGroupID
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from asd_ray.config import LaneConfig
+from asd_ray.data.bank import Source
 from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
@@ -48,7 +49,7 @@ class LaneSettings:
 class Lane:
     """One persistent Train run, started and owned by the driver."""
 
-    def __init__(self, name: str, clips: ray.data.Dataset, settings: LaneSettings) -> None:
+    def __init__(self, name: str, clips: ray.data.Dataset | Source, settings: LaneSettings) -> None:
         for key, value in TRAIN_ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         self.name, self._clips, self._settings = name, clips, settings
@@ -82,6 +83,7 @@ class Lane:
 
     def _trainer(self, attempt: int) -> OwnedTrainer:
         config = self._settings.config
+        source = self._clips if isinstance(self._clips, Source) else None
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         return OwnedTrainer(
             serve,
@@ -91,10 +93,11 @@ class Lane:
                 "mailbox": self.mailbox,
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
+                "source": source,  # of clips that are streamed
                 "cpus": config.cpus,
                 "gpus": config.gpus or 1.0,
             },
-            datasets={"clips": self._clips},
+            datasets={} if source else {"clips": self._clips},
             dataset_config=ray.train.DataConfig(datasets_to_split=[]),  # every worker takes in every clip
             scaling_config=ray.train.ScalingConfig(
                 num_workers=config.workers, use_gpu=bool(config.gpus), resources_per_worker=resources

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from asd_ray.training.mailbox import Answer, Closed, Lost, Open
-from asd_ray.training.trial import Order, Report
+from asd_ray.training.order import Order, Report
 
 START_S = 600.0  # a worker group takes ten seconds, on a crowded machine minutes
 WAIT_S = 2.0  # between signs of life of an owner
@@ -46,7 +46,8 @@ class Link:
         return self._start()
 
     def epoch(self, to: int) -> Report:
-        """The report of an epoch, or `{"failed": why}`, or `{"broken": why}` where the disk is at fault.
+        """The report of an epoch, or `{"failed": why}`, with `lost` where its workers died or hung, or
+        `{"broken": why}` where the disk is at fault.
 
         Raises LaneError when the lane has ended.
         """
@@ -60,7 +61,7 @@ class Link:
             again = self._start()
             if "failed" in again or "broken" in again:
                 return again
-        return {"failed": f"its worker died {1 + self.RESENDS} times in epoch {to}{_because(why)}"}
+        return _lost(f"its worker died {1 + self.RESENDS} times in epoch {to}{_because(why)}")
 
     def release(self) -> None:
         ray.get(self.mailbox.release.remote(self.owner))
@@ -80,7 +81,7 @@ class Link:
                 self._life = got.life
                 return got.value
             why = got.why
-        return {"failed": f"its worker died {1 + self.RESENDS} times while it began{_because(why)}"}
+        return _lost(f"its worker died {1 + self.RESENDS} times while it began{_because(why)}")
 
     def _call(self, name: str, arguments: dict[str, Any], *, life: str) -> Answer | Lost:
         """The answer, or Lost when the command was lost with its workers."""
@@ -104,7 +105,12 @@ class Link:
         what = f"epoch {arguments['to']}" if "to" in arguments else name
         for worker in ray.get(self.mailbox.about.remote())["workers"]:
             ray.kill(worker)
-        return Answer("", {"failed": f"it hung: {what} had not ended after {self.patience:.0f} s"})
+        return Answer("", _lost(f"it hung: {what} had not ended after {self.patience:.0f} s"))
+
+
+def _lost(why: str) -> Report:
+    """A failure that befell the trial: unlike what it does itself, another time it may not."""
+    return {"failed": why, "lost": True}
 
 
 def _because(why: str) -> str:

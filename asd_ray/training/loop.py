@@ -18,16 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asd_ray.config import RunConfig, TrainConfig
-from asd_ray.data.resident import Clips, Index, Labels, shuffled
+from asd_ray.data.resident import Batch, Clips, Index, Labels
 from asd_ray.losses.margin import margin_logits
-from asd_ray.losses.mixing import LossPoint, cube_loss, draw_mix, mix_clips
+from asd_ray.losses.mixing import LossPoint, draw_mix
 from asd_ray.models.classifier import build_classifier
+from asd_ray.models.folding import folded
 from asd_ray.scoring.anomaly import make_score
 from asd_ray.scoring.metrics import MachineMetrics, machine_metrics
+from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles, precision_of, set_precision
 
 MIN_REFERENCE = 10  # a gamma distribution fitted to fewer scores says little
-# Scoring batches: on a CPU larger ones fall out of its cache, on a GPU smaller ones leave it idle.
-SCORING_BATCH = {"cpu": 16, "cuda": 256}
+# Scoring batches of a network of width 1: on a CPU larger ones fall out of its cache, on a GPU smaller ones leave
+# it idle.
+SCORING_BATCH = {"cpu": 2, "cuda": 256}
 
 
 class DivergedError(Exception):
@@ -82,11 +85,14 @@ class Training:
         self.classifier = build_classifier(
             config.model.name, width=config.model.width, num_classes=num_classes
         ).to(self.device)
+        # Channels innermost is how both CPUs and GPUs convolve fastest.
+        self.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = wrap(self.classifier)
         self.optimizer = torch.optim.AdamW(
             self.classifier.parameters(),
             lr=config.train.learning_rate,
             weight_decay=config.train.weight_decay,
+            fused=True,
         )
         self.epoch = 0
         labels = clips.labels
@@ -97,6 +103,8 @@ class Training:
             [labels.where(splits=["test", "eval"], machine_types=machine_types)]
             + [reference_clips(labels, machine_type) for machine_type in self.machine_types]
         )
+        set_precision(config.train, self.device)
+        self.compiled = world == 1 and compiles(config, clips=len(self.train_index), device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on; readable with weights_only."""
@@ -122,47 +130,53 @@ class Training:
         self.trained.train()
         total = torch.zeros((), device=self.device)
         count = 0
-        for index_B in shuffled(self.train_index, rng, batch_size=train.batch_size, smallest=2 * self.world):
-            loss = self._step(index_B, rng)
-            total += loss * len(index_B)  # stays on the device: no waiting inside an epoch
-            count += len(index_B)
+        batches = self.clips.train_batches(
+            self.train_index, rng, batch_size=train.batch_size, smallest=2 * self.world
+        )
+        for batch in batches:
+            size = len(batch.class_B)
+            total += self._step(batch, rng) * size  # stays on the device: no waiting inside an epoch
+            count += size
         mean = total.item() / count
         if not math.isfinite(mean):
             raise DivergedError(f"the loss is {mean} in epoch {self.epoch}")
         return mean
 
-    def _step(self, index_B: Index, rng: np.random.Generator) -> Tensor:
-        """Loss and update on this rank's part of a batch; partners may lie in other parts."""
-        batch = self.clips.gather(index_B)
-        loss, size = self.loss, len(index_B)
-        mix = draw_mix(rng, size, mixup_alpha=loss.mixup_alpha, mix_prob=loss.mix_prob).to(self.device)
-        mine = slice(self.rank, None, self.world)
-        wave_BL = mix_clips(batch.wave_BL, mix)[mine]
-        sgram_BFT = mix_clips(batch.sgram_BFT, mix)[mine]
-        _, cosine_BC = self.trained(wave_BL, sgram_BFT)
-        loss_B = cube_loss(
-            cosine_BC,
-            batch.class_B[mine],
-            partner_class_B=batch.class_B[mix.partner_B][mine],
-            lam_B=mix.lam_B[mine],
-            loss=loss,
+    def _step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """Loss and update on this rank's part of a batch."""
+        train, size = self.config.train, len(batch.class_B)
+        mix = draw_mix(rng, size, mixup_alpha=self.loss.mixup_alpha, mix_prob=self.loss.mix_prob)
+        # A compiled step is for one size of batch; the last of an epoch may have another.
+        compiled = self.compiled and size == train.batch_size
+        loss_of = compiled_batch_loss(self.device.type) if compiled else batch_loss
+        loss = loss_of(
+            self.trained,
+            batch,
+            mix.to(self.device),
+            loss=self.loss.tensors(self.device),
+            train=train,
+            part=slice(self.rank, None, self.world),
         )
         self.optimizer.zero_grad(set_to_none=True)
-        loss_B.mean().backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss_B.mean().detach()
+        return loss.detach()
 
     def read(self, index_N: Index) -> "Reading":
         """Embeddings, cosines and classes of clips, by the network as it is now."""
-        self.classifier.eval()
-        batch_size = SCORING_BATCH[self.device.type]
+        classifier = folded(self.classifier)
+        batch_size = max(1, round(SCORING_BATCH[self.device.type] / self.config.model.width))
+        places: list[Index] = []
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
-        with torch.inference_mode():
-            for start in range(0, len(index_N), batch_size):
-                batch = self.clips.gather(index_N[start : start + batch_size])
-                embedding_BE, cosine_BC = self.classifier(batch.wave_BL, batch.sgram_BFT)
+        with torch.inference_mode(), precision_of(self.config.train, self.device):
+            for index_B, batch in self.clips.read_batches(index_N, batch_size=batch_size):
+                embedding_BE, cosine_BC = classifier(batch.wave_BL, batch.sgram_BFT)
+                places.append(index_B)
                 parts.append((embedding_BE.float(), cosine_BC, batch.class_B))
-        return Reading(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        came_N = np.concatenate(places)
+        sorted_N = np.argsort(came_N)
+        asked_N = torch.from_numpy(sorted_N[np.searchsorted(came_N, index_N, sorter=sorted_N)])
+        return Reading(*(torch.cat(column).cpu()[asked_N] for column in zip(*parts, strict=True)))
 
 
 class Reading(NamedTuple):

@@ -62,7 +62,6 @@ class Mailbox:
         self._life = ""
         self._lives = 0
         self._stumbles = 0
-        self._about: dict[str, Any] = {}
         self._workers: tuple[str, list[Any]] = ("", [])  # of which life, and their handles
         self._death = ""  # why the present group ends, if it is known to
         self._lost_why = ""
@@ -88,9 +87,9 @@ class Mailbox:
         """A worker ends, or Train saw one die, and will start the group anew. The first to say why knows best."""
         self._death = self._death or why
 
-    async def hello(self, life: str, about: dict[str, Any]) -> None:
+    async def hello(self, life: str) -> None:
         """The worker group has (re)started."""
-        self._life, self._about, self._lives, self._beat = life, about, self._lives + 1, time.monotonic()
+        self._life, self._lives, self._beat = life, self._lives + 1, time.monotonic()
         self._stumbles = 0
         if self._open is not None and self._answer is None:
             self._lost, self._lost_why = True, self._death
@@ -191,8 +190,8 @@ class Mailbox:
         await self._tell()
 
     async def about(self) -> dict[str, Any]:
-        lives = {"lives": self._lives, "workers": self._workers[1]}
-        return {**self._about, **lives, "closed": self._closed, "owner": self._owner}
+        workers = self._workers[1]
+        return {"lives": self._lives, "workers": workers, "closed": self._closed, "owner": self._owner}
 
     # -- inside
 

@@ -32,8 +32,8 @@ def _watch(last_words: Callable[[str], None]) -> NoReturn:
     limit = (float(threshold) - EARLIER) * total
     while True:
         used: int = get_used_memory()  # type: ignore[no-untyped-call]
-        if used > limit and _is_to_blame(limit):
-            held = psutil.Process().memory_info().rss
+        held: int = psutil.Process().memory_info().rss
+        if used > limit and _is_to_blame(held, limit=limit):
             last_words(
                 f"it ran out of memory: it held {held / 1e9:.1f} GB when {used / 1e9:.1f} of the machine's "
                 f"{total / 1e9:.1f} GB were in use"
@@ -42,15 +42,14 @@ def _watch(last_words: Callable[[str], None]) -> NoReturn:
         threading.Event().wait(LOOK_S)
 
 
-def _is_to_blame(limit: float) -> bool:
+def _is_to_blame(held: int, *, limit: float) -> bool:
     """Whether this worker holds more memory than any other of the machine, and a fair part of what may be used.
 
     Where something else has filled the memory, ending a small worker would help nobody.
     """
-    held = psutil.Process().memory_info().rss
     sizes = [held]
     for process in psutil.process_iter(["cmdline", "memory_info"]):
         cmdline, memory = process.info["cmdline"], process.info["memory_info"]
         if process.pid != os.getpid() and cmdline and cmdline[0].startswith(WORKER) and memory is not None:
             sizes.append(memory.rss)
-    return bool(held == max(sizes) and held > FAIR * limit / len(sizes))
+    return held == max(sizes) and held > FAIR * limit / len(sizes)

@@ -13,8 +13,9 @@ import torch.distributed
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.train.collective import broadcast_from_rank_zero
 
-from asd_ray.data.bank import place
+from asd_ray.data.bank import Streamed, place
 from asd_ray.data.blocks import collect
+from asd_ray.data.resident import Clips
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import QUIT, Command
 from asd_ray.training.memory import watch_memory
@@ -34,13 +35,13 @@ def serve(loop_config: dict[str, Any]) -> None:
     ray.get(mailbox.enlist.remote(life, ray.get_runtime_context().current_actor))
     watch_memory(lambda words: ray.get(mailbox.died.remote(words)))
     try:
-        server, about = _come_up(loop_config, rank=rank, world=world)
+        server = _come_up(loop_config, rank=rank, world=world)
     except Exception as error:  # Train would start it again for ever, and nobody would know why
         if ray.get(mailbox.stumbled.remote(f"its workers cannot start: {type(error).__name__}: {error}")):
             return
         raise
     if rank == 0:
-        ray.get(mailbox.hello.remote(life, about))
+        ray.get(mailbox.hello.remote(life))
         threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
     _serve_commands(server, mailbox, life=life, rank=rank, world=world)
 
@@ -62,19 +63,20 @@ def _key(lane: str) -> bytes:
     return f"asd_ray/{ray.get_runtime_context().get_job_id()}/{lane}/placement_group".encode()
 
 
-def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> tuple[Server, dict[str, Any]]:
-    """Take in the clips; the server, and what there is to say of it."""
+def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
+    """Take in the clips."""
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, int(loop_config["cpus"])))
     device = ray.train.torch.get_device()
-    shard = ray.train.get_dataset_shard("clips")
-    resident = collect(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-    clips, where = place(resident, loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    clips: Clips
+    if loop_config["source"] is not None:
+        clips = Streamed(loop_config["source"], device)
+    else:
+        shard = ray.train.get_dataset_shard("clips")
+        resident = collect(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        clips = place(resident, loop_config["resident"], device, gpu_share=loop_config["gpus"])
     wrap = _data_parallel if world > 1 else _alone
-    server = Server(
-        clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap
-    )
-    return server, {"where": where}
+    return Server(clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap)
 
 
 def _alone(module: torch.nn.Module) -> torch.nn.Module:
@@ -89,9 +91,8 @@ def _beat(mailbox: Handle, life: str) -> None:
     try:
         while ray.get(mailbox.beat.remote(life)):
             threading.Event().wait(BEAT_S)
-        os._exit(
-            1
-        )  # the mailbox was restarted: its new life needs a new group, now and not after the epoch in hand
+        # The mailbox was restarted: its new life needs a new group, now and not after the epoch in hand.
+        os._exit(1)
     except ray.exceptions.RayError:
         return  # the mailbox is gone, and with it the driver
 

@@ -9,7 +9,8 @@ import torch
 from asd_ray.command import InputError
 from asd_ray.data.resident import Clips
 from asd_ray.training.loop import DivergedError
-from asd_ray.training.trial import Order, Report, Trial
+from asd_ray.training.order import Order, Report
+from asd_ray.training.trial import Trial
 
 
 class Server:

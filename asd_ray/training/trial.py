@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -17,25 +16,13 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from asd_ray.config import RunConfig, signature
+from asd_ray.config import signature
 from asd_ray.data.resident import Clips, Labels
 from asd_ray.files import to_json, write_whole, writing
 from asd_ray.scoring.metrics import MachineMetrics, objective_value
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import EpochResult, Training, fit
-
-Report = dict[str, Any]  # of one epoch: plain values, as JSON has them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a lane is asked to train."""
-
-    config: RunConfig
-    machine_types: tuple[str, ...]
-    score_at: tuple[int, ...]  # epochs after which test clips are scored
-    folder: str
-    corpus: str = ""  # identity of the clips and of the labels that may be seen
+from asd_ray.training.order import Order, Report
 
 
 class Trial:

@@ -5,27 +5,14 @@ import random
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
 from optuna.samplers import GPSampler, RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from benchmarks.search_quality_teach import NoisyGPSampler, predicted, with_predictions
+from tests.scripted import AXIS, trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
-AXIS = {"x": FloatDistribution(0.0, 1.0)}
-
-
-def trial(number: int, curve: dict[int, float], *, state: TrialState = COMPLETE, x: float = 0.5) -> FrozenTrial:
-    made = optuna.create_trial(
-        state=state,
-        value=curve[max(curve)] if state is COMPLETE else None,
-        params={"x": x},
-        distributions=AXIS,
-        intermediate_values=curve,
-    )
-    made.number = number
-    return made
 
 
 def test_a_prediction_follows_the_lines_of_those_that_went_further_rung_by_rung() -> None:

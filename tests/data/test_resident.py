@@ -70,13 +70,17 @@ def test_waves_lie_in_minus_one_to_below_one(resident: Resident) -> None:
 
 
 def test_writing_into_a_batch_does_not_touch_the_clips(resident: Resident) -> None:
-    before = resident.gather(np.arange(COUNT))
-    again = resident.gather(np.arange(COUNT))
+    before = [tensor.clone() for tensor in resident.gather(np.arange(COUNT))]
     for tensor in resident.gather(np.arange(COUNT)):
         tensor.zero_()
-    for one, other in zip(before, again, strict=True):
+    for one, other in zip(before, resident.gather(np.arange(COUNT)), strict=True):
         assert torch.equal(one, other)
-    assert torch.equal(resident.gather(np.arange(COUNT)).class_B, before.class_B)
+
+
+def test_a_smaller_batch_after_a_larger_one_has_its_own_clips(resident: Resident) -> None:
+    whole = [tensor.clone() for tensor in resident.gather(np.arange(COUNT))]
+    for one, other in zip(whole, resident.gather(np.array([3, 1])), strict=True):
+        assert torch.equal(one[[3, 1]], other)
 
 
 def test_clips_on_a_device_give_the_same_batches(resident: Resident) -> None:

@@ -1,11 +1,13 @@
 """Commands run as a user runs them, and what they leave behind."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTS = Path(__file__).with_name("faults")  # first on the path of a search whose trials are to fail
 MARK = f"asd-test-{os.getpid()}-"  # of this run of the tests: others may run beside it
 SMALL = [
     *("--set", "model.width=0.0625"),
@@ -106,6 +107,34 @@ def studies_of(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
         summary.study_name: optuna.load_study(study_name=summary.study_name, storage=storage).trials
         for summary in optuna.get_all_study_summaries(storage)
     }
+
+
+class Faults:
+    """Planted faults of a search's trials, and the log of every epoch that its workers began."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.plant({})
+        path = os.pathsep.join([str(Path(__file__).with_name("faults")), str(ROOT)])
+        self.environment = {"ASD_TEST_FAULTS": str(folder), "PYTHONPATH": path}  # of the search
+
+    def plant(self, faults: dict[str, dict[str, object]]) -> None:
+        (self.folder / "faults.json").write_text(json.dumps(faults))
+
+    def epochs(self) -> Counter[tuple[str, int]]:
+        """How often each epoch of each trial was begun."""
+        log = self.folder / "epochs.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return Counter((uid, int(epoch)) for uid, epoch, _ in (line.split() for line in lines))
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    made = Faults(tmp_path / "faults")
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ def test_a_finished_search_is_confirmed_and_a_killed_confirmation_goes_on(
 ) -> None:
     folder = tmp_path / "run"
     tune = ["launch/tune.py", "--data", small_shards, "--run", folder, "--trials", 2, "--epochs", 2, *SMALL]
+    tune += ["--lanes", 1]
     call = start(*tune, "--confirm", 1, "--seeds", 2)
     call.read_until(lambda line: "[1/" in line and "seed 2024 confirmed after 2 epochs: fan" in line)
     os.killpg(call.process.pid, signal.SIGKILL)

@@ -68,26 +68,26 @@ def finished(folder: Path) -> dict[tuple[str, int], Any]:
 
 
 def test_a_killed_search_with_its_studies_in_a_server_goes_on_there(
-    shards: Path, tmp_path: Path, postgresql: Any, monkeypatch: pytest.MonkeyPatch
+    small_shards: Path, tmp_path: Path, postgresql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, url = tmp_path / "run", postgresql.url()
-    call = start(*tune(shards, folder, "--inline", "--storage", url))
+    call = start(*tune(small_shards, folder, "--inline", "--storage", url))
     call.read_until(lambda line: f"[1/{TRIALS}]" in line)
     call.process.send_signal(signal.SIGKILL)
     call.finish()
-    refused = run(*tune(shards, folder, "--inline"))
+    refused = run(*tune(small_shards, folder, "--inline"))
     assert refused.process.returncode == 2, refused.output
     assert f"its studies are kept in PostgreSQL at {postgresql.place}; give --storage" in refused.output
 
     monkeypatch.setenv("ASD_STORAGE", url)
     before = in_server(folder)
-    again = run(*tune(shards, folder, "--inline"))
+    again = run(*tune(small_shards, folder, "--inline"))
     assert again.process.returncode == 0, again.output
     assert f"{folder}: taken over from process {call.process.pid} on " in refused.output + again.output
     after = in_server(folder)
-    assert len(before) >= 6
+    assert len(before) >= 2
     assert before.items() <= after.items()
-    assert len(after) == 6 * TRIALS
+    assert len(after) == 2 * TRIALS
     assert not (folder / "studies.journal").exists()
     report = run("launch/report.py", folder, "--storage", url)
     assert report.process.returncode == 0, report.output

@@ -4,40 +4,15 @@ import json
 import os
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
 from optuna.trial import TrialState
 
-from tests.end_to_end.conftest import FAULTS, ROOT, SMALL, Call, marked_processes, start, studies_of
+from tests.end_to_end.conftest import SMALL, Call, Faults, marked_processes, start, studies_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-class Faults:
-    """Planted faults of a search's trials, and the log of every epoch that its workers began."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.plant({})
-        monkeypatch.setenv("ASD_TEST_FAULTS", str(folder))
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTS), str(ROOT)]))
-
-    def plant(self, faults: dict[str, dict[str, object]]) -> None:
-        (self.folder / "faults.json").write_text(json.dumps(faults))
-
-    def epochs(self) -> Counter[tuple[str, int]]:
-        """How often each epoch of each trial was begun."""
-        lines = (self.folder / "epochs.log").read_text().splitlines()
-        return Counter((uid, int(epoch)) for uid, epoch, _ in (line.split() for line in lines))
-
-
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    return Faults(tmp_path / "faults", monkeypatch)
 
 
 def search(shards: Path, folder: Path, *arguments: object) -> Call:

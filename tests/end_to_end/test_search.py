@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.end_to_end.conftest import ROOT, SMALL, run, start, studies_of
+from tests.end_to_end.conftest import ROOT, SMALL, Call, run, start, studies_of
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 
@@ -46,10 +47,17 @@ def temporary_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith(".part") or path.name == ".ray"]
 
 
-def test_a_search_ends_with_a_best_config_and_a_model_for_every_machine_type(shards: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    first = run(*tune(shards, folder, trials=6))
-    assert first.process.returncode == 0, first.output
+@pytest.fixture(scope="module")
+def first(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Call]:
+    """A finished search of three trials on one lane, and its call. Copy the folder before changing it."""
+    folder = tmp_path_factory.mktemp("first") / "run"
+    call = run(*tune(shards, folder, trials=3), "--lanes", 1)
+    assert call.process.returncode == 0, call.output
+    return folder, call
+
+
+def test_a_search_ends_with_a_best_config_and_a_model_for_every_machine_type(first: tuple[Path, Call]) -> None:
+    folder, call = first
     assert sorted(path.stem for path in (folder / "best").glob("*.yaml")) == sorted(TYPES)
     for name in TYPES:
         assert (folder / "models" / name / "model.safetensors").exists()
@@ -58,59 +66,66 @@ def test_a_search_ends_with_a_best_config_and_a_model_for_every_machine_type(sha
     for known in names(folder).values():
         assert known == names(folder)["fan"]
         assert known[0] == "fan-0"
-        assert len(known) == 6
-    assert first.survivors() == []
+        assert len(known) == 3
+    assert call.survivors() == []
     assert temporary_files(folder) == []
-    assert "Traceback" not in first.output
-    assert "WARNING" not in first.output
+    assert "Traceback" not in call.output
+    assert "WARNING" not in call.output
 
+
+def test_the_same_call_again_starts_nothing_and_more_trials_are_added_to_those_there(
+    first: tuple[Path, Call], shards: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(first[0], tmp_path / "run")
     began = time.monotonic()
-    again = run(*tune(shards, folder, trials=6))
+    again = run(*tune(shards, folder, trials=3))
     assert again.process.returncode == 0, again.output
     assert "starting" not in again.output
     assert time.monotonic() - began < 60
-    assert_nothing_is_lost_or_repeated(folder, trials=6)
+    assert_nothing_is_lost_or_repeated(folder, trials=3)
 
-    before = {name: found[:6] for name, found in studies_of(folder).items()}
-    more = run(*tune(shards, folder, trials=8))
+    before = studies_of(folder)
+    more = run(*tune(shards, folder, trials=6))
     assert more.process.returncode == 0, more.output
-    assert "[2/2]" in more.output
-    assert_nothing_is_lost_or_repeated(folder, trials=8)
+    assert "starting" in more.output
+    assert "[3/3]" in more.output
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
     after = studies_of(folder)
     for name, found in before.items():
         assert [trial.value for trial in found] == [trial.value for trial in after[name][: len(found)]]
-
-
-def test_a_killed_search_goes_on_and_keeps_every_finished_trial(shards: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    call = start(*tune(shards, folder, trials=6, epochs=3))
-    call.read_until(lambda line: "[2/6]" in line)
-    call.process.send_signal(signal.SIGKILL)
-    call.finish()
-    finished = {
-        (name, trial.number): trial.value
-        for name, found in studies_of(folder).items()
-        for trial in found
-        if trial.state.is_finished()
-    }
-    assert len(finished) >= 12 - 2
-    again = run(*tune(shards, folder, trials=6, epochs=3))
-    assert again.process.returncode == 0, again.output
-    assert_nothing_is_lost_or_repeated(folder, trials=6)
-    after = studies_of(folder)
-    for (name, number), value in finished.items():
-        assert after[name][number].value == value
-    assert again.survivors() == []
-    # Ray's own agents take up to two minutes to notice that a killed driver took the raylet with it.
-    assert call.survivors(patience=150) == []
+    assert more.survivors() == []
     assert temporary_files(folder) == []
+    assert "Traceback" not in more.output
+    assert "WARNING" not in more.output
 
 
-def test_ctrl_c_ends_quickly_says_how_to_go_on_and_loses_nothing(shards: Path, tmp_path: Path) -> None:
-    """Once: within seconds, all put away. Twice: at once. The same command goes on from both."""
+def test_one_seed_and_one_lane_give_the_same_trials_twice(
+    first: tuple[Path, Call], shards: Path, tmp_path: Path
+) -> None:
+    call = run(*tune(shards, tmp_path / "run", trials=3), "--lanes", 1)
+    assert call.process.returncode == 0, call.output
+    tables = []
+    for folder in (first[0], tmp_path / "run"):
+        with (folder / "report" / "trials.csv").open() as file:
+            tables.append([row[:-1] for row in csv.reader(file)])  # without the time
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 4
+
+
+def test_a_search_that_is_killed_and_interrupted_goes_on_by_the_same_call_and_loses_nothing(
+    shards: Path, tmp_path: Path
+) -> None:
+    """SIGKILL; then Ctrl-C once: it ends within seconds, all put away; then twice: at once."""
     folder = tmp_path / "run"
+    command = [*tune(shards, folder, trials=6, epochs=3), "--lanes", 2]
+    killed = start(*command)
+    killed.read_until(lambda line: "[2/6]" in line)
+    killed.process.send_signal(signal.SIGKILL)
+    killed.finish()
+    kept = finished(folder)
+    assert len(kept) >= 12 - 2
     for times, seconds in ((1, 15), (2, 5)):
-        call = start(*tune(shards, folder, trials=5, epochs=3))
+        call = start(*command)
         call.read_until(lambda line: "[1/" in line)
         began = time.monotonic()
         for press in range(times):
@@ -124,15 +139,33 @@ def test_ctrl_c_ends_quickly_says_how_to_go_on_and_loses_nothing(shards: Path, t
         assert times > 1 or temporary_files(folder) == []
         states = {trial.state for found in studies_of(folder).values() for trial in found}
         assert states >= {TrialState.RUNNING}
-    again = run(*tune(shards, folder, trials=5, epochs=3))
+        assert kept.items() < finished(folder).items()
+        kept = finished(folder)
+    again = run(*command)
     assert again.process.returncode == 0, again.output
-    assert_nothing_is_lost_or_repeated(folder, trials=5)
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
+    assert kept.items() < finished(folder).items()
+    assert again.survivors() == []
+    # Ray's own agents take up to two minutes to notice that a killed driver took the raylet with it.
+    assert killed.survivors(patience=150) == []
     assert temporary_files(folder) == []
 
 
-def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(shards: Path, tmp_path: Path) -> None:
+def finished(folder: Path) -> dict[tuple[str, int], float | None]:
+    """(machine type, number) -> value of every finished trial."""
+    return {
+        (name, trial.number): trial.value
+        for name, found in studies_of(folder).items()
+        for trial in found
+        if trial.state.is_finished()
+    }
+
+
+def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(
+    small_shards: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    call = run(*tune(shards, folder, trials=3, epochs=1), "--inline", "--set", "train.learning_rate=1e30")
+    call = run(*tune(small_shards, folder, trials=3, epochs=1), "--inline", "--set", "train.learning_rate=1e30")
     assert call.process.returncode == 1, call.output
     for found in studies_of(folder).values():
         assert {trial.state for trial in found} == {TrialState.FAIL}
@@ -144,23 +177,11 @@ def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(shards
     assert "Traceback" not in call.output
 
 
-def test_one_seed_and_one_lane_give_the_same_trials_twice(shards: Path, tmp_path: Path) -> None:
-    tables = []
-    for name in ("a", "b"):
-        call = run(*tune(shards, tmp_path / name, trials=3), "--lanes", 1)
-        assert call.process.returncode == 0, call.output
-        with (tmp_path / name / "report" / "trials.csv").open() as file:
-            tables.append([row[:-1] for row in csv.reader(file)])  # without the time
-    assert tables[0] == tables[1]
-    assert len(tables[0]) == 4
-
-
-def test_inline_and_own_scope_search_each_machine_type_alone(shards: Path, tmp_path: Path) -> None:
+def test_inline_and_own_scope_search_each_machine_type_alone(small_shards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    call = run(*tune(shards, folder, trials=7), "--inline", "--scope", "own")
+    call = run(*tune(small_shards, folder, trials=3), "--inline", "--scope", "own")
     assert call.process.returncode == 0, call.output
-    known = names(folder)
-    assert {name: len(uids) for name, uids in known.items()} == {name: 1 + (name == "fan") for name in TYPES}
+    assert names(folder) == {"fan": ["fan-0", "fan-1"], "pump": ["pump-0"]}
     for name, found in studies_of(folder).items():
         assert found[0].params["margin"] == 0.7, name
     assert call.survivors() == []
@@ -170,7 +191,9 @@ def test_inline_and_own_scope_search_each_machine_type_alone(shards: Path, tmp_p
 def test_real_recordings_are_prepared_and_searched_by_one_call(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     call = run(
-        ROOT / "launch" / "tune.py", *tune(Path(os.environ["ASD_SAMPLE"]), folder, trials=2)[1:], cwd=tmp_path
+        *(ROOT / "launch" / "tune.py", *tune(Path(os.environ["ASD_SAMPLE"]), folder, trials=2)[1:]),
+        *("--lanes", 1),
+        cwd=tmp_path,
     )
     assert call.process.returncode == 0, call.output
     assert "6 machine types, 23 machines" in call.output

@@ -2,23 +2,25 @@
 
 import csv
 import io
+import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from asd_ray.scoring.detector import Best
 from asd_ray.strict_yaml import load
-from tests.end_to_end.conftest import SMALL, run
+from tests.end_to_end.conftest import run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def found(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a small search."""
-    folder = tmp_path_factory.mktemp("search") / "run"
-    arguments = ["--data", shards, "--run", folder, "--trials", 1, "--epochs", 6, *SMALL]
-    call = run("launch/tune.py", *arguments, "--inline")
+def found(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small search, with its report."""
+    folder = shutil.copytree(finished_run, tmp_path_factory.mktemp("search") / "run")
+    call = run("launch/report.py", folder)
     assert call.process.returncode == 0, call.output
     return folder
 
@@ -61,28 +63,26 @@ def test_recordings_get_a_score_and_a_decision_and_bad_files_one_line_each(
 
 
 def test_a_best_config_is_trained_in_full_and_goes_on_when_called_again(found: Path, dataset: Path) -> None:
-    yaml = found / "best" / "fan.yaml"
-    first = run("launch/train.py", yaml, "--epochs", 3)
-    assert first.process.returncode == 0, first.output
-    detector = found / "full" / "fan" / "fan.yaml"
-    assert load(detector, Best).epochs == 3
-    again = run("launch/train.py", yaml, "--epochs", 3)
+    train = ["launch/train.py", found / "best" / "fan.yaml", "--epochs", 6]
+    first = start(*train)
+    line = first.read_until(lambda line: line.startswith("epoch 1: loss"))
+    os.killpg(first.process.pid, signal.SIGINT)
+    assert first.finish(timeout=60) == 130, first.output
+    assert "interrupted; the same call goes on" in first.output
+    assert "Traceback" not in first.output
+    assert first.survivors() == []
+
+    again = run(*train)
     assert again.process.returncode == 0, again.output
-    assert load(detector, Best) == load(detector, Best)
+    lines = [line for line in again.output.splitlines(keepends=True) if line.startswith("epoch ")]
+    assert lines[0] == line  # to the time that it took: it was not trained again
+    assert [one.split(":")[0] for one in lines] == [f"epoch {epoch}" for epoch in range(1, 7)]
+    assert again.survivors() == []
+    detector = found / "full" / "fan" / "fan.yaml"
+    assert load(detector, Best).epochs == 6
     clips = sorted((dataset / "fan" / "test").glob("normal*"))[:2]
     scored = run("launch/score.py", detector, *clips)
     assert scored.process.returncode == 0, scored.output
-    assert first.survivors() == again.survivors() == []
-
-
-def test_two_workers_train_data_parallel(found: Path, tmp_path: Path) -> None:
-    out = tmp_path / "two"
-    call = run("launch/train.py", found / "best" / "fan.yaml", "--epochs", 2, "--workers", 2, "--out", out)
-    assert call.process.returncode == 0, call.output
-    best = load(out / "fan.yaml", Best)
-    assert best.config.lanes.workers == 2
-    assert "epoch 2: loss" in call.output
-    assert call.survivors() == []
 
 
 def test_a_lane_that_does_not_fit_is_refused_with_the_numbers(found: Path, tmp_path: Path) -> None:

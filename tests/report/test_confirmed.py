@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from asd_ray.config import ScoreConfig
 from asd_ray.report.confirmed import verdict_of
+from asd_ray.report.judging import reporting_estimate
 from asd_ray.report.render import cells, points, rebuild, spread, with_interval
 from asd_ray.report.summary import MachineSummary
 from asd_ray.scoring.detector import Best, Detector
@@ -149,6 +151,22 @@ def test_means_deviations_and_the_difference_are_those_of_the_scores_on_disk(fol
     assert by_seed == {uid: pytest.approx(own), confirmed.baseline.uid: pytest.approx(start)}
 
 
+def test_the_winner_s_intervals_allow_for_its_having_been_chosen_and_the_start_s_does_not(folder: Path) -> None:
+    uid = make_win(folder, "fan")
+    make_perfect(folder, uid, "fan", only="chooses")  # so it wins, and is not perfect where it is reported
+    confirmed = of(folder, "fan").confirmed
+    assert confirmed is not None
+    assert confirmed.winner is not None
+    assert confirmed.winner.uid == uid
+    every = [one.trainings for one in confirmed.candidates]
+    winner, start, config = confirmed.winner.trainings, confirmed.baseline.trainings, ScoreConfig()
+    assert confirmed.winner_estimate == reporting_estimate(winner, config=config, contenders=every)
+    assert confirmed.difference == reporting_estimate(winner, config=config, minus=start, contenders=every)
+    assert confirmed.baseline_estimate == reporting_estimate(start, config=config)
+    # Its two seeds are alike, so that without the others nothing would tell how far seeds scatter.
+    assert confirmed.winner_estimate != reporting_estimate(winner, config=config)
+
+
 def test_what_is_handed_over_is_the_winner_s_best_training_on_the_choosing_clips(
     folder: Path, small_dataset: Path
 ) -> None:
@@ -183,13 +201,37 @@ def test_the_choice_s_flattery_is_shown_for_clips_and_for_the_seed(folder: Path)
         assert machine.observed.optimism == pytest.approx(searched - objective(folder, uid, name, "reports"))
         mean = np.mean([objective(folder, f"{uid}/seed-{seed}", name, "chooses") for seed in SEEDS])
         assert machine.curse == pytest.approx(searched - mean)
-        found = json.loads((folder / "report" / "summary.json").read_text())["machine_types"][name]
-        assert found["selection_bias"]["search_minus_confirmed"] == pytest.approx(searched - mean)
+        bias = json.loads((folder / "report" / "summary.json").read_text())["machine_types"][name][
+            "selection_bias"
+        ]
+        assert bias["chosen_by_search"] == uid
+        assert bias["search_minus_confirmed"] == pytest.approx(searched - mean)
         line = f"| {name} | {uid} | {100 * searched:.1f} |"
         assert line in (folder / "report" / "report.md").read_text()
 
 
-def test_a_confirmation_that_is_not_finished_leaves_the_best_observed_and_says_so(folder: Path) -> None:
+def test_the_winner_s_mean_on_choosing_minus_on_reporting_clips_is_shown_too(folder: Path) -> None:
+    uid = make_win(folder, "fan")
+    make_perfect(folder, uid, "fan", only="chooses")
+    of(folder, "fan")
+    choosing, reporting = (
+        np.mean([objective(folder, f"{uid}/seed-{seed}", "fan", role) for seed in SEEDS])
+        for role in ("chooses", "reports")
+    )
+    bias = json.loads((folder / "report" / "summary.json").read_text())["machine_types"]["fan"]["selection_bias"]
+    assert bias["winner"] == uid
+    assert choosing - reporting > 0.7
+    assert bias["winner_choosing_minus_reporting"] == pytest.approx(choosing - reporting)
+    text = (folder / "report" / "report.md").read_text()
+    (row,) = [cells for cells in rows_of(text) if cells[:2] == ["fan", f"{uid}, wins the confirmation"]]
+    assert row[2:5] == ["100.0 ± 0.0", f"{100 * reporting:.1f} ± 0.0", f"{100 * (choosing - reporting):+.1f}"]
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_a_confirmation_that_is_not_finished_leaves_what_the_search_chose_and_says_so(folder: Path) -> None:
     uid = confirmation_of(folder).plan.best["fan"][0]
     (folder / TRIALS / uid / "seed-2025" / OUTCOME).unlink()
     machine = of(folder, "fan")
@@ -214,6 +256,20 @@ def test_a_config_that_failed_is_named_and_cannot_win(folder: Path) -> None:
     assert machine.confirmed is not None
     assert (machine.best, machine.confirmed.winner) == (None, None)
     assert machine.confirmed.verdict == "every config failed"
+
+
+def test_a_config_that_was_lost_is_left_out_for_now_and_the_mend_is_named(folder: Path) -> None:
+    uid = make_win(folder, "fan")
+    lost = {"outcome": "lost", "reason": "its process died 3 times: ActorDiedError"}
+    (folder / TRIALS / uid / "seed-2025" / OUTCOME).write_text(json.dumps(lost))
+    machine = of(folder, "fan")
+    assert machine.confirmed is not None
+    assert machine.confirmed.winner == machine.confirmed.baseline
+    (problem,) = machine.problems
+    assert problem == (
+        f"{uid} failed with seed 2025: its process died 3 times: ActorDiedError; "
+        "call the search with --confirm again, which goes on with it"
+    )
 
 
 def test_a_plan_that_cannot_be_read_costs_the_confirmation_and_not_the_report(folder: Path) -> None:

@@ -244,6 +244,21 @@ def test_scores_that_are_lost_are_named_and_cost_only_their_own_machine_types(fo
             assert found[machine.machine_type]["published"]["trial"] == "fan-0"
 
 
+@pytest.mark.parametrize("damage", ['[{"epoch": 1, "seco', "{}", '[{"epoch": 1}]', "[1]", "\udcff"])
+def test_a_trial_whose_history_is_damaged_is_named_and_keeps_its_line(folder: Path, damage: str) -> None:
+    path = folder / TRIALS / "pump-1" / "metrics.json"
+    path.write_bytes(damage.encode(errors="surrogateescape"))
+    summary = rebuild(folder)
+    (problem,) = [problem for machine in summary.machines for problem in machine.problems]
+    assert problem.startswith(f"{path}: damaged; ")
+    assert f"- pump: {problem}" in (folder / "report" / "report.md").read_text()
+    with (folder / "report" / "trials.csv").open(newline="") as file:
+        rows = {row["trial"]: row for row in csv.DictReader(file)}
+    assert (rows["pump-1"]["state"], rows["pump-1"]["epochs"]) == ("complete", "0")
+    assert rows["fan-0"]["epochs"] == "1"
+    assert all(machine.handed_over for machine in summary.machines)
+
+
 def test_one_seed_is_called_unconfirmed_and_judged_with_an_interval_for_other_clips(folder: Path) -> None:
     for machine in rebuild(folder).machines:
         assert machine.standing == "one seed, not confirmed"

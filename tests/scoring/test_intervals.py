@@ -125,6 +125,39 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert wide[1] - wide[0] > 1.5 * (narrow[1] - narrow[0])
 
 
+def test_the_seeds_count_by_student_s_t_however_few_they_are() -> None:
+    """Scores that only their seed moves: the clips add next to nothing to the interval."""
+    spread = np.array([-0.1, 0.1])[:, None] * LABELS
+    values = np.array([[roc_auc_score(LABELS, row) for row in scores(1).repeat(2, axis=0) + spread]])
+    result = found(["x"] * len(LABELS), LABELS, scores(1).repeat(2, axis=0) + spread, objective="auc")
+    alone = found(["x"] * len(LABELS), LABELS, scores(1), objective="auc")
+    assert (result.method, alone.method) == ("BCa and t", "BCa")
+    assert result.interval is not None
+    assert alone.interval is not None
+    margin = stats.t.ppf(0.975, 1) * values.std(ddof=1) / 2**0.5
+    assert result.mean - result.interval[0] == pytest.approx(
+        np.hypot(margin, alone.mean - alone.interval[0]), rel=0.05
+    )
+
+
+def test_a_config_that_its_seeds_have_chosen_gets_a_wider_interval_downwards() -> None:
+    rows = [scores(5, seed=number) for number in range(4)]
+    rows[3] = rows[3] + np.array([-0.5, 0.5, -0.5, 0.5, 0.0])[:, None] * LABELS  # seeds move these configs
+    alone = found(IDS, LABELS, rows[1], minus_SB=rows[0], objective="auc").interval
+    chosen = found(IDS, LABELS, rows[1], minus_SB=rows[0], contenders=rows, objective="auc").interval
+    assert alone is not None
+    assert chosen is not None
+    assert chosen[0] < alone[0]
+    assert chosen[1] >= alone[1]
+
+
+def test_no_interval_leaves_the_range_of_what_it_is_of() -> None:
+    near = scores(2, signal=4.0) - np.array([[0.0], [3.0]]) * LABELS
+    assert found(IDS, LABELS, near, objective="auc").interval == (0.0, 1.0)
+    difference = found(IDS, LABELS, near, minus_SB=near[::-1], objective="auc").interval
+    assert difference == (-1.0, 1.0)
+
+
 def test_a_paired_difference_sees_what_two_intervals_that_overlap_do_not() -> None:
     better = scores(5, signal=0.6)
     worse = better - 0.4 * LABELS

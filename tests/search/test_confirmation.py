@@ -1,22 +1,34 @@
 """Confirmation: what is trained again, with which seeds, never twice, however often it is killed."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
+from unittest.mock import patch
 
 import pytest
 from ray.tune.search import Searcher
 
 from asd_ray.command import InputError
-from asd_ray.config import SearchConfig
+from asd_ray.config import LossConfig, SearchConfig, with_params
 from asd_ray.data.manifest import read_shard
-from asd_ray.search.confirmation import OUTCOME, PLAN, fresh_seeds, make_plan, read_confirmation
+from asd_ray.report.summary import baseline_name
+from asd_ray.search.budget import Deadline
+from asd_ray.search.confirmation import (
+    OUTCOME,
+    PLAN,
+    count_to_confirm,
+    fresh_seeds,
+    make_plan,
+    read_confirmation,
+)
 from asd_ray.search.runfolder import TRIALS, Run, read_run
-from asd_ray.search.searcher import Ended, StudySearcher
+from asd_ray.search.searcher import DEATHS, Ended, StudySearcher
 from asd_ray.search.storage import open_studies
 from asd_ray.search.studies import Studies
-from asd_ray.training.trial import Order
+from asd_ray.training.order import Order
 from tests.local_search import Commander, KilledError, begin, clips_for, confirmation_of, search
 
 
@@ -124,17 +136,89 @@ def test_a_driver_killed_before_it_noted_an_outcome_notes_the_same_without_train
     assert trainer.trained == []
 
 
-@pytest.mark.parametrize("damage", ["scores.parquet", "state.pt"])
+@pytest.mark.parametrize("damaged", ["scores.parquet", "state.pt"])
+@pytest.mark.parametrize("gone", [True, False])
 def test_a_training_that_lost_its_scores_or_its_network_is_done_again_alone(
-    folder: Path, trainer: Commander, damage: str
+    folder: Path, trainer: Commander, damaged: str, gone: bool
+) -> None:
+    """An earlier epoch's whole state beside it does not help: it is another network."""
+    run, _ = read_run(folder)
+    (first, *_) = sorted(folder.glob(f"{TRIALS}/*/seed-2024/{damaged}"))
+    place, whole = first.parent, first.read_bytes()
+    scores = (place / "scores.parquet").read_bytes()
+    shutil.copy(place / "state.pt", place / "state.pt.previous")
+    first.unlink() if gone else first.write_bytes(whole[: len(whole) // 2])
+    search(folder, run, trainer)
+    assert trainer.trained == [(place.relative_to(folder / TRIALS).as_posix(), 1)]
+    assert (place / "scores.parquet").read_bytes() == scores
+
+
+def test_a_training_that_was_lost_with_its_process_is_gone_on_with_by_the_next_call(
+    folder: Path, trainer: Commander
 ) -> None:
     run, _ = read_run(folder)
-    (first, *_) = sorted(folder.glob(f"{TRIALS}/*/seed-2024/{damage}"))
-    scores = (first.parent / "scores.parquet").read_bytes()
-    first.unlink() if damage == "state.pt" else first.write_bytes(scores[: len(scores) // 2])
+    uid = confirmation_of(folder).plan.candidates[0].uid
+    for seed in (2024, 2025):
+        (folder / TRIALS / uid / f"seed-{seed}" / OUTCOME).unlink()
+    studies = open_studies(folder, run, take_over=True)[0]
+    told: list[str | Ended] = []
+    searcher = StudySearcher(studies, run, folder, tell=told.append, total=3)
+    for number in range(DEATHS):
+        order = searcher.suggest(str(number))
+        assert order["folder"] == f"{uid}/seed-2024"
+        searcher.errors[str(number)] = "ActorDiedError"
+        searcher.on_trial_complete(str(number), error=True)
+    assert searcher.suggest("last") == Searcher.FINISHED  # with its other seed it is spared, for now
+    assert isinstance(told[-1], Ended)
+    assert (told[-1].outcome, told[-1].reason) == ("failed", "its process died 3 times: ActorDiedError")
+    assert outcomes(folder)[f"{uid}/seed-2024"] == "lost"
+    candidate = confirmation_of(folder).plan.candidates[0]
+    assert confirmation_of(folder).reason(candidate) == (
+        "seed 2024: its process died 3 times: ActorDiedError; "
+        "call the search with --confirm again, which goes on with it"
+    )
+    assert count_to_confirm(folder, run, studies) == 2
     search(folder, run, trainer)
-    assert trainer.trained == [(first.parent.relative_to(folder / TRIALS).as_posix(), 1)]
-    assert (first.parent / "scores.parquet").read_bytes() == scores
+    assert trainer.trained == []  # from their states
+    assert set(outcomes(folder).values()) == {"complete"}
+
+
+def test_a_training_whose_workers_hung_is_lost_too(folder: Path, trainer: Commander) -> None:
+    run, _ = read_run(folder)
+    uid = confirmation_of(folder).plan.candidates[0].uid
+    shutil.rmtree(folder / TRIALS / uid / "seed-2024")
+    hung = {"failed": "it hung: epoch 1 had not ended after 60 s", "lost": True}  # as a link says it
+    with patch.object(trainer, "start", lambda order: hung):
+        search(folder, run, trainer)
+    assert outcomes(folder)[f"{uid}/seed-2024"] == "lost"
+    search(folder, run, trainer)
+    assert trainer.trained == [(f"{uid}/seed-2024", 1)]
+    assert set(outcomes(folder).values()) == {"complete"}
+
+
+def test_the_winner_by_the_outcomes_has_the_best_mean_and_there_is_none_before_all_have_ended(
+    folder: Path,
+) -> None:
+    plan = confirmation_of(folder).plan
+    for name in ("fan", "pump"):
+        means = {
+            one.uid: fmean(
+                json.loads((folder / TRIALS / one.uid / f"seed-{seed}" / OUTCOME).read_text())["objective"][name]
+                for seed in plan.seeds
+            )
+            for one in plan.of(name)
+        }
+        winner = confirmation_of(folder).winner(name)
+        assert winner is not None
+        assert means[winner.uid] == max(means.values())
+    first = plan.of("fan")[0].uid
+    (folder / TRIALS / first / "seed-2024" / OUTCOME).unlink()
+    assert confirmation_of(folder).winner("fan") is None
+    failed = {"outcome": "failed", "reason": "the loss is nan in epoch 1"}
+    (folder / TRIALS / first / "seed-2024" / OUTCOME).write_text(json.dumps(failed))
+    winner = confirmation_of(folder).winner("fan")
+    assert winner is not None
+    assert winner.uid != first
 
 
 def test_more_seeds_and_more_configs_train_only_what_is_missing(folder: Path, trainer: Commander) -> None:
@@ -244,10 +328,11 @@ def end(searcher: StudySearcher, trial_id: str, objective: dict[str, float]) -> 
 def scripted(small_shards: Path, tmp_path: Path) -> Callable[..., tuple[Run, Studies]]:
     """The studies of a search whose trials have the objectives of a list, fan and pump."""
 
-    def run_search(values: list[tuple[float, float]], *settings: str) -> tuple[Run, Studies]:
-        run, _ = begin(
-            small_shards, tmp_path / "run", [f"search.trials={len(values)}", "train.epochs=1", *settings]
-        )
+    def run_search(
+        values: list[tuple[float, float]], *settings: str, space: str = "noisy_arcmix"
+    ) -> tuple[Run, Studies]:
+        more = [f"search.trials={len(values)}", "train.epochs=1", *settings]
+        run, _ = begin(small_shards, tmp_path / "run", more, space_name=space)
         studies = open_studies(tmp_path / "run", run, take_over=True)[0]
         searcher = StudySearcher(studies, run, tmp_path / "run", tell=lambda event: None, total=len(values))
         for number, (fan, pump) in enumerate(values):
@@ -276,6 +361,30 @@ def test_the_plan_takes_the_best_of_each_machine_type_in_order(
     assert all(candidate.machine_types == ["fan", "pump"] for candidate in plan.candidates)
 
 
+def test_counting_what_is_left_to_confirm_decides_nothing(
+    scripted: Callable[..., tuple[Run, Studies]], tmp_path: Path
+) -> None:
+    run, studies = scripted(VALUES, "search.confirm=2", "search.seeds=4")
+    assert count_to_confirm(tmp_path / "run", run, studies) == 4 * 4
+    assert count_to_confirm(tmp_path / "run", with_search(run, confirm=0), studies) == 0
+    assert not (tmp_path / "run" / PLAN).exists()
+    more = with_search(run, trials=9)
+    studies = open_studies(tmp_path / "run", more, take_over=True)[0]
+    assert count_to_confirm(tmp_path / "run", more, studies) == 4  # trials are still to come
+
+
+def test_a_call_without_time_to_confirm_decides_what_the_next_one_will_and_says_so(
+    scripted: Callable[..., tuple[Run, Studies]], tmp_path: Path
+) -> None:
+    run, studies = scripted(VALUES, "search.confirm=2", "search.seeds=4")
+    told: list[str | Ended] = []
+    with patch.dict(os.environ):  # the import sets switches of Ray, which other tests' processes shall not inherit
+        from asd_ray.search.tuner import run_search
+    run_search(tmp_path / "run", run, visible_labels=[], tell=told.append, deadline=Deadline(1e-9))
+    assert told == ["1e-09 hours are over, nothing was running; the same call goes on"]
+    assert confirmation_of(tmp_path / "run").plan == make_plan(run, studies)
+
+
 def test_searches_of_one_machine_type_at_a_time_are_confirmed_so(
     scripted: Callable[..., tuple[Run, Studies]],
 ) -> None:
@@ -298,6 +407,24 @@ def test_a_start_that_no_study_could_try_is_confirmed_none_the_less(
     assert baseline.params["margin"] == 1.3
 
 
+@pytest.mark.parametrize(("space", "held"), [("arcface", "mix_prob"), ("arcmix", "noise_prob")])
+def test_where_the_space_holds_a_number_elsewhere_the_start_is_still_the_config_itself(
+    scripted: Callable[..., tuple[Run, Studies]], space: str, held: str
+) -> None:
+    """The report calls it the published loss, which it would not be with the space's value put in."""
+    run, studies = scripted(VALUES, "search.confirm=1", space=space)
+    assert studies.trials("fan")[0].params["margin"] == 0.7  # a good place to begin at, and no more
+    assert studies.published("fan") is None
+    plan = make_plan(run, studies)
+    (baseline,) = [candidate for candidate in plan.candidates if candidate.uid == "baseline"]
+    assert plan.baseline == {"fan": "baseline", "pump": "baseline"}
+    assert run.config.loss == LossConfig()
+    assert with_params(run.config, baseline.params) == run.config
+    others = [candidate for candidate in plan.candidates if candidate != baseline]
+    assert {candidate.params[held] for candidate in others} == {0.0}
+    assert baseline_name(run) == "published loss"
+
+
 def test_confirming_can_be_asked_for_later_and_two_seeds_are_the_fewest() -> None:
     assert SearchConfig().confirm == 0
     with pytest.raises(ValueError, match="greater than or equal to 2"):
@@ -307,4 +434,4 @@ def test_confirming_can_be_asked_for_later_and_two_seeds_are_the_fewest() -> Non
 def test_a_damaged_plan_is_refused_by_name(folder: Path) -> None:
     (folder / PLAN).write_text("trials: 3\nseed: [1]\n")
     with pytest.raises(InputError, match=rf"{PLAN}:2: seed: unknown key; did you mean 'seeds'"):
-        read_confirmation(folder)
+        read_confirmation(folder, read_run(folder)[0])

@@ -78,18 +78,25 @@ def test_another_seed_or_another_study_proposes_something_else(other: dict[str, 
         (GP_LIMIT, 0, GPSampler),
         (GP_LIMIT + 1, 0, TPESampler),
         (5, 5, GPSampler),
-        (5, 6, TPESampler),  # the Gaussian process does not see pruned trials
+        (5, 6, TPESampler),  # of an earlier search; the Gaussian process does not see pruned trials
     ],
 )
-def test_a_gaussian_process_while_the_study_is_small_and_mostly_complete(
+def test_where_nothing_is_pruned_a_gaussian_process_while_the_study_is_small_and_mostly_complete(
     complete: int, pruned: int, kind: type[BaseSampler]
 ) -> None:
-    assert kind_of(sampler_for(study_with(PLAIN, complete=complete, pruned=pruned))) is kind
+    study = study_with(PLAIN, complete=complete, pruned=pruned)
+    assert kind_of(sampler_for(study, prune=False)) is kind
+
+
+@pytest.mark.parametrize(("complete", "pruned"), [(0, 0), (8, 0), (8, 8), (8, 20)])
+def test_where_trials_are_pruned_tpe_proposes_from_the_first_trial_on(complete: int, pruned: int) -> None:
+    assert SearchConfig().prune
+    assert kind_of(sampler_for(study_with(PLAIN, complete=complete, pruned=pruned))) is TPESampler
 
 
 def test_a_conditional_space_is_sampled_by_tpe() -> None:
     cube = load_space("cube")[0].of("fan")
-    assert kind_of(sampler_for(study_with(cube), cube)) is TPESampler
+    assert kind_of(sampler_for(study_with(cube), cube, prune=False)) is TPESampler
 
 
 @pytest.mark.parametrize(("name", "kind"), [("gp", GPSampler), ("tpe", TPESampler), ("random", RandomSampler)])

@@ -18,12 +18,14 @@ from asd_ray.search.journal import run_lock
 from asd_ray.search.runfolder import JOURNAL, RUN, TRIALS, Corpus, Run
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import find_store, open_studies
-from asd_ray.search.studies import Proposal, Studies
+from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import dump
+from tests.scripted import Hills
 
 TYPES = ["fan", "pump", "valve"]
-BEST_MARGIN = {"fan": 0.2, "pump": 0.5, "valve": 0.8}
 EPOCHS = 3
+HILLS = Hills(epochs=EPOCHS, blur=0.1)
+objective, finish, search = HILLS.objective, HILLS.finish, HILLS.search
 
 
 @dataclass
@@ -64,27 +66,6 @@ def new_run(trials: int) -> Run:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     url = request.getfixturevalue("postgresql").url() if request.param == "postgresql" else None
     return Place(tmp_path / "run", url)
-
-
-def objective(proposal: Proposal, epoch: int) -> dict[str, float]:
-    margin = proposal.params["margin"]
-    return {name: 1 - abs(margin - BEST_MARGIN[name]) - 0.1 / epoch for name in proposal.machine_types}
-
-
-def search(studies: Studies, *, stop_after: int = 1000) -> list[Proposal]:
-    done: list[Proposal] = []
-    while len(done) < stop_after and (proposal := studies.ask()) is not None:
-        finish(studies, proposal)
-        done.append(proposal)
-    return done
-
-
-def finish(studies: Studies, proposal: Proposal) -> None:
-    for epoch in range(1, EPOCHS + 1):
-        if studies.report(proposal.uid, epoch, objective(proposal, epoch)) and epoch < EPOCHS:
-            studies.tell(proposal.uid, "pruned")
-            return
-    studies.tell(proposal.uid, "complete")
 
 
 def content(studies: Studies) -> dict[str, list[tuple[Any, ...]]]:

@@ -15,11 +15,13 @@ from asd_ray.config import SearchConfig
 from asd_ray.search.book import curve_of
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.studies import Proposal, Studies
+from tests.scripted import BEST_MARGIN, Hills
 
 TYPES = ("fan", "pump", "valve")
 PUBLISHED = {"margin": 0.7, "scale": 30.0, "mixup_alpha": 0.5, "noise_prob": 1.0, "mix_prob": 1.0}
-BEST_MARGIN = {"fan": 0.2, "pump": 0.5, "valve": 0.8}
 EPOCHS = 9
+HILLS = Hills(epochs=EPOCHS, blur=0.5)
+objective, finish, run = HILLS.objective, HILLS.finish, HILLS.search
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -36,28 +38,6 @@ def open_studies(
         published=PUBLISHED,
         take_over=take_over,
     )
-
-
-def objective(proposal: Proposal, epoch: int) -> dict[str, float]:
-    """A hill per machine type over the margin; later epochs see it more clearly."""
-    margin = proposal.params["margin"]
-    return {name: 1 - abs(margin - BEST_MARGIN[name]) - 0.5 / epoch for name in proposal.machine_types}
-
-
-def run(studies: Studies, *, stop_after: int | None = None) -> list[Proposal]:
-    done: list[Proposal] = []
-    while (stop_after is None or len(done) < stop_after) and (proposal := studies.ask()) is not None:
-        finish(studies, proposal)
-        done.append(proposal)
-    return done
-
-
-def finish(studies: Studies, proposal: Proposal) -> None:
-    for epoch in range(1, EPOCHS + 1):
-        if studies.report(proposal.uid, epoch, objective(proposal, epoch)) and epoch < EPOCHS:
-            studies.tell(proposal.uid, "pruned")
-            return
-    studies.tell(proposal.uid, "complete")
 
 
 def names(studies: Studies, machine_type: str) -> list[str]:
@@ -92,6 +72,20 @@ def test_a_copy_has_the_values_of_its_own_machine_type(tmp_path: Path) -> None:
         trial = studies.trials(name)[0]
         assert trial.value == objective(proposal, EPOCHS)[name]
         assert trial.intermediate_values == {e: objective(proposal, e)[name] for e in range(1, EPOCHS + 1)}
+
+
+@pytest.mark.parametrize(("space", "is_there"), [("noisy_arcmix", True), ("cube", True), ("arcface", False)])
+def test_the_published_point_is_in_no_study_that_holds_one_of_its_numbers_elsewhere(
+    tmp_path: Path, space: str, is_there: bool
+) -> None:
+    studies = open_studies(tmp_path / "j", trials=1, space=space)
+    (first,) = run(studies)
+    assert (first.params["margin"], first.params["scale"]) == (0.7, 30.0)
+    assert studies.is_published(first.uid) == is_there
+    for name in TYPES:
+        published = studies.published(name)
+        assert (published is not None) == is_there
+        assert published is None or published[0] == first.uid
 
 
 def test_stopped_trials_are_recorded_as_pruned_and_the_published_one_never_is(tmp_path: Path) -> None:
@@ -238,6 +232,31 @@ def test_a_driver_killed_between_any_two_writes_loses_and_repeats_nothing(tmp_pa
             assert all(trial.state.is_finished() for trial in studies.trials(name))
         after = finished(path)
         assert before.items() <= after.items(), f"cut after line {cut}"
+
+
+def test_a_verdict_at_a_rung_stands_though_the_driver_is_killed_before_it_is_carried_out() -> None:
+    """And a trial that was let go on is not judged again, though it would not be let go on by now."""
+    storage = InMemoryStorage()
+    studies = in_memory(storage, trials=9, space="arcface")  # equal ranges: every study holds every trial
+    run(studies, stop_after=1)  # never pruned
+    proposals = [proposal for proposal in (studies.ask() for _ in range(6)) if proposal is not None]
+    values = {proposal.uid: dict.fromkeys(TYPES, mean) for proposal, mean in zip(proposals, MEANS, strict=True)}
+    verdicts = {uid: replay(studies, uid, means) for uid, means in values.items()}
+    assert list(verdicts.values()) == [True, False, True, False, False, False]
+    again = in_memory(storage, trials=9, space="arcface")
+    adopted = [proposal.uid for proposal in (again.ask() for _ in range(6)) if proposal is not None]
+    assert {uid: replay(again, uid, values[uid]) for uid in adopted} == verdicts
+
+
+MEANS = (-5.0, 1.0, -4.0, 2.0, 3.0, 4.0)
+
+
+def replay(studies: Studies, uid: str, values: dict[str, float]) -> bool:
+    """Report every epoch up to the rung; the verdict there."""
+    (rung,) = studies.rungs
+    *before, verdict = [studies.report(uid, epoch, values) for epoch in range(1, rung + 1)]
+    assert not any(before)
+    return verdict
 
 
 def all_points(studies: Studies) -> list[tuple[str, dict[str, float]]]:

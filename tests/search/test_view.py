@@ -5,27 +5,14 @@ import itertools
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from asd_ray.search.view import ViewSampler, excerpt
+from tests.scripted import AXIS, trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
-AXIS = {"x": FloatDistribution(0.0, 1.0)}
-
-
-def trial(number: int, curve: dict[int, float], *, state: TrialState = COMPLETE, x: float = 0.5) -> FrozenTrial:
-    made = optuna.create_trial(
-        state=state,
-        value=curve[max(curve)] if state is COMPLETE else None,
-        params={"x": x},
-        distributions=AXIS,
-        intermediate_values=curve,
-    )
-    made.number = number
-    return made
+PRUNED, RUNNING = TrialState.PRUNED, TrialState.RUNNING
 
 
 def grown(size: int, *, objectives: int = 1) -> optuna.Study:

@@ -61,3 +61,9 @@ def make_training(clips: Resident, config: RunConfig) -> MakeTraining:
         return Training(replace_settings(config, settings), clips, num_classes=NUM_CLASSES, machine_types=TYPES)
 
     return make
+
+
+def block_of(clips: Resident) -> Block:
+    """Copies of all clips, in their order, to be spoiled."""
+    pcm, sgram = zip(*(clips.row(clip) for clip in range(len(clips.labels))), strict=True)
+    return Block(torch.stack(pcm).numpy(), torch.stack(sgram).numpy())

@@ -4,6 +4,7 @@ import hashlib
 import io
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from asd_ray.training import checkpoint
-from asd_ray.training.checkpoint import load, previous, save
+from asd_ray.training.checkpoint import load, load_final, previous, save
 
 
 def state(epoch: int) -> dict[str, Any]:
@@ -47,6 +48,18 @@ def test_the_newest_state_is_loaded_and_the_one_before_is_kept(path: Path) -> No
     path.unlink()
     assert epoch_of(path) == 2
     assert sorted(file.name for file in path.parent.iterdir()) == ["state.pt.previous"]
+
+
+def test_the_final_state_is_that_of_the_last_epoch_or_none(path: Path) -> None:
+    final = load_final(path, epochs=2)
+    assert final is not None
+    assert final["epoch"] == 2
+    assert load_final(path, epochs=3) is None
+    path.write_bytes(path.read_bytes()[:-1])
+    assert epoch_of(path) == 1  # to train on from
+    assert load_final(path, epochs=2) is None
+    shutil.copy(previous(path), path)
+    assert load_final(path, epochs=2) is None
 
 
 def test_without_any_file_there_is_no_state(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from asd_ray.training.loop import (
     reference_clips,
     score_clips,
 )
+from tests.training.conftest import block_of
 
 MakeTraining = Callable[..., Training]
 TYPES = ("fan", "pump")
@@ -31,7 +32,7 @@ TYPES = ("fan", "pump")
 def labelled(clips: Resident, is_anomaly: np.ndarray) -> Resident:
     """The same clips with other labels."""
     labels = replace(clips.labels, is_anomaly=is_anomaly.astype(np.int8))
-    return Resident(labels, clips._blocks, np.arange(len(labels)))
+    return Resident(labels, [block_of(clips)], np.arange(len(labels)))
 
 
 def run(training: Training, *, score_at: tuple[int, ...] = (3,)) -> list[EpochResult]:
@@ -122,19 +123,17 @@ def test_the_loss_falls(make_training: MakeTraining) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial(make_training: MakeTraining, clips: Resident) -> None:
-    pcm_NL, sgram_NFT = clips._blocks[0]
-    spoiled = sgram_NFT.copy()
-    spoiled[clips.labels.split == "train", 0, 0] = np.nan
-    broken = Resident(clips.labels, [Block(pcm_NL, spoiled)], np.arange(len(pcm_NL)))
+    pcm_NL, sgram_NFT = block_of(clips)
+    sgram_NFT[clips.labels.split == "train", 0, 0] = np.nan
+    broken = Resident(clips.labels, [Block(pcm_NL, sgram_NFT)], np.arange(len(pcm_NL)))
     with pytest.raises(DivergedError, match="the loss is nan in epoch 1"):
         run(make_training(clips=broken))
 
 
 def test_scores_that_are_not_finite_end_the_trial(make_training: MakeTraining, clips: Resident) -> None:
-    pcm_NL, sgram_NFT = clips._blocks[0]
-    spoiled = sgram_NFT.copy()
-    spoiled[np.flatnonzero(clips.labels.split == "test")[:3], 0, 0] = np.nan
-    broken = Resident(clips.labels, [Block(pcm_NL, spoiled)], np.arange(len(pcm_NL)))
+    pcm_NL, sgram_NFT = block_of(clips)
+    sgram_NFT[np.flatnonzero(clips.labels.split == "test")[:3], 0, 0] = np.nan
+    broken = Resident(clips.labels, [Block(pcm_NL, sgram_NFT)], np.arange(len(pcm_NL)))
     with pytest.raises(DivergedError, match="3 scores are not finite in epoch 3"):
         run(make_training(clips=broken))
 
@@ -242,5 +241,5 @@ def test_only_the_first_worker_validates_and_scores(clips: Resident, config: Run
 
 def test_without_held_out_clips_validation_is_left_out(make_training: MakeTraining, clips: Resident) -> None:
     labels = replace(clips.labels, split=np.where(clips.labels.split == "valid", "train", clips.labels.split))
-    training = make_training(clips=Resident(labels, clips._blocks, np.arange(20)))
+    training = make_training(clips=Resident(labels, [block_of(clips)], np.arange(20)))
     assert next(fit(training, score_at=())).valid_loss is None

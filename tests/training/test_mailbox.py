@@ -16,7 +16,7 @@ def play(scene: Callable[[Mailbox], Awaitable[None]], *, life: str = "life-1", o
 
     async def begin() -> None:
         box = Mailbox()
-        await box.hello(life, {"pid": 1})
+        await box.hello(life)
         assert await box.acquire(owner)
         await scene(box)
 
@@ -68,7 +68,7 @@ def test_a_command_is_lost_when_the_workers_start_anew_before_they_answer() -> N
         number = await box.send("trial", "life-1", "epoch", {"to": 1})
         waiting = asyncio.create_task(box.wait(number, 10.0))
         await asyncio.sleep(SOON)
-        await box.hello("life-2", {"pid": 2})
+        await box.hello("life-2")
         assert await asyncio.wait_for(waiting, 0.5) == Lost()
         assert await box.next("life-2", 0, SOON) is None  # it is for the giver to send it again
         again = await box.send("trial", "", "start", {})
@@ -80,7 +80,7 @@ def test_a_command_is_lost_when_the_workers_start_anew_before_they_answer() -> N
 
 def test_a_command_for_a_life_that_is_over_is_lost_at_once() -> None:
     async def scene(box: Mailbox) -> None:
-        await box.hello("life-2", {})
+        await box.hello("life-2")
         number = await box.send("trial", "life-1", "epoch", {"to": 1})
         assert await box.wait(number, SOON) == Lost()
         assert await box.next("life-2", 0, SOON) is None
@@ -91,7 +91,7 @@ def test_a_command_for_a_life_that_is_over_is_lost_at_once() -> None:
 def test_workers_of_an_earlier_life_are_not_heard() -> None:
     async def scene(box: Mailbox) -> None:
         number = await box.send("trial", "", "start", {})
-        await box.hello("life-2", {})
+        await box.hello("life-2")
         again = await box.send("trial", "", "start", {})
         for late in (number, again):
             await box.answer("life-1", late, {"from": "the dead"})
@@ -166,7 +166,7 @@ def test_stop_also_reaches_workers_that_start_anew_afterwards() -> None:
     async def scene(box: Mailbox) -> None:
         await box.stop()
         for life in ("life-2", "life-3"):
-            await box.hello(life, {})
+            await box.hello(life)
             command = await box.next(life, 0, SOON)
             assert command is not None
             assert command.name == QUIT
@@ -232,10 +232,9 @@ def test_nobody_gets_a_mailbox_whose_workers_are_not_up() -> None:
         box = Mailbox()
         assert not await box.acquire("trial")
         assert (await box.about())["lives"] == 0
-        await box.hello("life-1", {"pid": 7})
+        await box.hello("life-1")
         assert await box.acquire("trial")
         assert (await box.about()) == {
-            "pid": 7,
             "lives": 1,
             "workers": [],
             "closed": "",
@@ -250,7 +249,7 @@ def test_a_group_that_cannot_come_up_closes_the_mailbox_with_its_reason() -> Non
         box = Mailbox()
         assert not await box.stumbled("no memory")
         assert not await box.stumbled("no memory")
-        await box.hello("life-1", {})  # it came up after all: the count begins anew
+        await box.hello("life-1")  # it came up after all: the count begins anew
         for _ in range(2):
             assert not await box.stumbled("no memory")
         assert await box.stumbled("no memory")
@@ -264,7 +263,7 @@ def test_a_restarted_mailbox_disowns_the_group_that_it_has_forgotten() -> None:
     async def scene() -> None:
         box = Mailbox()
         assert not await box.beat("life-1")
-        await box.hello("life-2", {})
+        await box.hello("life-2")
         assert await box.beat("life-2")
         assert not await box.beat("life-1")
 
@@ -276,10 +275,10 @@ def test_a_lost_command_says_why_the_worker_died_and_the_first_reason_counts() -
         number = await box.send("trial", "life-1", "epoch", {"to": 1})
         await box.died("it ran out of memory")
         await box.died("the actor died unexpectedly")
-        await box.hello("life-2", {})
+        await box.hello("life-2")
         assert await box.wait(number, SOON) == Lost("it ran out of memory")
         again = await box.send("trial", "life-2", "epoch", {"to": 1})
-        await box.hello("life-3", {})
+        await box.hello("life-3")
         assert await box.wait(again, SOON) == Lost("")
 
     play(scene)

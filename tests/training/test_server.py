@@ -8,8 +8,9 @@ import torch
 
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Block, Resident
+from asd_ray.training.order import Order
 from asd_ray.training.server import Server
-from asd_ray.training.trial import Order
+from tests.training.conftest import block_of
 
 
 @pytest.fixture
@@ -29,10 +30,9 @@ def test_start_says_how_far_the_trial_is_and_epoch_reports(server: Server, order
 
 
 def test_a_trial_that_diverges_is_an_answer_and_the_next_one_is_served(clips: Resident, order: Order) -> None:
-    pcm_NL, sgram_NFT = clips._blocks[0]
-    broken = sgram_NFT.copy()
-    broken[clips.labels.machine_type == "fan"] = np.nan
-    clips = Resident(clips.labels, [Block(pcm_NL, broken)], np.arange(len(pcm_NL)))
+    pcm_NL, sgram_NFT = block_of(clips)
+    sgram_NFT[clips.labels.machine_type == "fan"] = np.nan
+    clips = Resident(clips.labels, [Block(pcm_NL, sgram_NFT)], np.arange(len(pcm_NL)))
     server = Server(clips, num_classes=4, device=torch.device("cpu"))
     server.do("start", {"order": order})
     assert server.do("epoch", {"to": 1}) == {"failed": "the loss is nan in epoch 1"}

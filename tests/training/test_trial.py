@@ -12,7 +12,8 @@ import torch
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Resident
 from asd_ray.training import checkpoint
-from asd_ray.training.trial import Order, Report, Trial
+from asd_ray.training.order import Order, Report
+from asd_ray.training.trial import Trial
 
 Start = Callable[..., Trial]
 

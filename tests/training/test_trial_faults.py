@@ -16,7 +16,8 @@ from asd_ray.command import InputError
 from asd_ray.config import RunConfig
 from asd_ray.data.resident import Resident
 from asd_ray.training import checkpoint
-from asd_ray.training.trial import Order, Report, Trial
+from asd_ray.training.order import Order, Report
+from asd_ray.training.trial import Trial
 from tests.disk import mounted
 
 Damage = Callable[[bytes], bytes]

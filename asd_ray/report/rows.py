@@ -1,0 +1,84 @@
+"""Every trial of a search, as trials.csv lists it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import TrialState
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from asd_ray.command import InputError
+from asd_ray.search.runfolder import TRIALS, Run
+from asd_ray.search.studies import Studies
+
+STATE_NAMES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One line of trials.csv."""
+
+    uid: str
+    owner: str
+    state: str
+    reason: str
+    epochs: int
+    params: dict[str, float]
+    objective: dict[str, float]
+    seconds: float
+
+
+def read_rows(folder: Path, run: Run, studies: Studies) -> tuple[tuple[TrialRow, ...], dict[str, list[str]]]:
+    """Every trial, in the order of machine types and numbers, from the studies that own them; and what is lost."""
+    rows = []
+    problems: dict[str, list[str]] = {name: [] for name in run.machine_types}
+    for owner in run.machine_types:
+        for trial in studies.own_trials(owner):
+            uid = f"{owner}-{trial.number}"
+            history: list[_Epoch] = []
+            try:
+                history = read_history(folder / TRIALS / uid)
+            except InputError as error:
+                problems[owner].append(str(error))
+            curves = trial.user_attrs.get("curves", {})
+            rows.append(
+                TrialRow(
+                    uid=uid,
+                    owner=owner,
+                    state=STATE_NAMES[trial.state],
+                    reason=trial.user_attrs.get("reason", ""),
+                    epochs=len(history),
+                    params=run.space.of(owner).active(trial.params),
+                    objective={name: curve[max(curve, key=int)] for name, curve in curves.items() if curve},
+                    seconds=sum(epoch.seconds for epoch in history),
+                )
+            )
+    return tuple(rows), problems
+
+
+class _Epoch(BaseModel):
+    """What a line of trials.csv needs of an epoch's report."""
+
+    seconds: float
+
+
+_HISTORY = TypeAdapter(list[_Epoch])
+
+
+def read_history(folder: Path) -> list[_Epoch]:
+    """The epochs of a trial; none if it never finished one. Raises InputError for a file that is damaged."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        return []
+    try:
+        return _HISTORY.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        raise InputError(
+            f"{path}: damaged; its trial has no epochs and no time in trials.csv, and nothing else needs it: "
+            "put back a copy, or delete it"
+        ) from None

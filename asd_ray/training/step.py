@@ -1,0 +1,89 @@
+"""One training step, compiled where that pays: a batch is mixed, read by the network, judged by the loss. No ray.
+
+Axes: B batch, C classes.
+"""
+
+import functools
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from asd_ray.config import RunConfig, TrainConfig
+from asd_ray.data.resident import PCM_SCALE, Batch
+from asd_ray.losses.mixing import LossTensors, Mix, cube_loss, mix_clips
+
+# What a compiled step spares on one clip of a network of width 1, and what compiling costs where its results are
+# not in torch's cache yet (2 cores; docs/LOG.md). On a GPU launches are spared, some 0.1 ms of each clip's.
+SPARED_S = {"cpu": 0.15, "cuda": 1e-4}
+COMPILE_S = 60.0
+
+BatchLoss = Callable[..., Tensor]
+
+
+def has_compiler(device: torch.device) -> bool:
+    """For a CPU the system's C++ compiler and Python's headers are needed; for a GPU torch brings Triton along."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return device.type != "cpu" or (headers.exists() and any(map(shutil.which, ("g++", "clang++"))))
+
+
+def compiles(config: RunConfig, *, clips: int, device: torch.device) -> bool:
+    """Whether the steps of a trial of so many training clips are compiled.
+
+    `auto` is where it spares a trial more than twice what compiling costs. It follows from the config and the
+    corpus, so every lane, and every later call, decides alike.
+    """
+    train = config.train
+    if train.compile != "auto":
+        return train.compile == "always"
+    spared = SPARED_S.get(device.type, 0.0) * config.model.width * train.epochs * clips
+    return spared > 2 * COMPILE_S and has_compiler(device)
+
+
+def set_precision(train: TrainConfig, device: torch.device) -> None:
+    """How a GPU multiplies float32: in full, unless the config allows TF32. Holds for the whole process."""
+    if device.type == "cuda":
+        precision = "ieee" if train.precision == "float32" else "tf32"
+        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+
+
+def precision_of(train: TrainConfig, device: torch.device) -> torch.autocast:
+    """The context in which a network computes: lower precision, if any, is for it alone, not for head and loss."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=train.precision == "bfloat16")
+
+
+def batch_loss(
+    trained: nn.Module,
+    batch: Batch,
+    mix: Mix,
+    *,
+    loss: LossTensors,
+    train: TrainConfig,
+    part: slice,
+) -> Tensor:
+    """The mean loss of the clips in `part` of a batch (those of one worker); partners may lie in other parts."""
+    # Scaled here and not when the batch was gathered: that would take one more pass over 40 MB.
+    wave_BL = mix_clips(batch.pcm_BL, mix, gain=PCM_SCALE)[part]
+    sgram_BFT = mix_clips(batch.sgram_BFT, mix)[part]
+    with precision_of(train, wave_BL.device):
+        _, cosine_BC = trained(wave_BL, sgram_BFT)
+    loss_B = cube_loss(
+        cosine_BC,
+        batch.class_B[part],
+        partner_class_B=batch.class_B[mix.partner_B][part],
+        lam_B=mix.lam_B[part],
+        loss=loss,
+    )
+    return loss_B.mean()
+
+
+@functools.cache
+def compiled_batch_loss(device_type: str) -> BatchLoss:
+    """`batch_loss` compiled, once per process: trials that differ only in weights and numbers share its graphs."""
+    if device_type == "cuda":  # a recorded graph of all launches, replayed as one
+        return torch.compile(batch_loss, dynamic=False, mode="reduce-overhead")
+    return torch.compile(batch_loss, dynamic=False)

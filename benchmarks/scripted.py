@@ -1,0 +1,136 @@
+"""A search of ours whose pruning is known beforehand, and which says when each trial was proposed and had a batch.
+
+    python benchmarks/scripted.py --data datasets/synthetic --epochs 2 2 6 --at-once 2
+
+The counterpart of `baseline_tune.py`: the same recordings and numbers of epochs, one per trial, in the order in
+which trials are proposed. Everything else is the search as it is: studies, Tune, warm lanes, state files, report.
+Prints JSON.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from asd_ray import api  # isort: skip - before ray, whose switches it sets
+
+from torch import Tensor
+
+from asd_ray.config import RunConfig, replace_settings
+from asd_ray.data.resident import Batch
+from asd_ray.search import tuner
+from asd_ray.search.searcher import StudySearcher
+from asd_ray.training import lane, server, trial
+from asd_ray.training.loop import EpochResult, Training
+from asd_ray.training.serve import serve
+from asd_ray.training.trial import Report, Trial
+
+
+class NotingTraining(Training):
+    """Knows when its first batch was in hand."""
+
+    first_batch = 0.0
+
+    def _step(self, batch: Batch, rng: Any) -> Tensor:
+        self.first_batch = self.first_batch or time.time()
+        return super()._step(batch, rng)
+
+
+class NotingTrial(Trial):
+    """Says so in its reports."""
+
+    lane = ""
+
+    def _report(self, result: EpochResult, *, seconds: float) -> Report:
+        noted = {"first_batch": self.training.first_batch, "lane": self.lane}  # type: ignore[attr-defined]
+        return super()._report(result, seconds=seconds) | noted
+
+
+def noting_serve(loop_config: dict[str, Any]) -> None:
+    """The Train loop of a lane's worker, as it is, with trials that note."""
+    NotingTrial.lane = loop_config["lane"]
+    trial.Training = NotingTraining  # type: ignore[attr-defined]
+    server.Trial = NotingTrial  # type: ignore[attr-defined]
+    serve(loop_config)
+
+
+class ScriptedSearcher(StudySearcher):
+    """Stops the k-th proposed trial after the epochs that are written down for it."""
+
+    script: list[int]
+    notes: list[dict[str, Any]]  # of each trial, in the order of their proposals
+
+    def suggest(self, trial_id: str) -> Any:
+        proposed = time.time()
+        order = super().suggest(trial_id)
+        if isinstance(order, dict):
+            self.notes.append({"trial": trial_id, "proposed": proposed, "training_s": 0.0})
+        return order
+
+    def judge(self, trial_id: str, result: dict[str, Any]) -> bool:
+        stop = bool(super().judge(trial_id, result))
+        if "report" not in result:
+            return stop
+        report = json.loads(result["report"])
+        number = next(at for at, note in enumerate(self.notes) if note["trial"] == trial_id)
+        note = self.notes[number]
+        if report["epoch"] != note.get("epoch"):
+            note["training_s"] += report["seconds"]
+        note |= {name: report[name] for name in ("epoch", "first_batch", "lane")}
+        if report["epoch"] >= self.script[number] and not result["done"]:
+            self._pruned.add(trial_id)
+            return True
+        return stop
+
+
+def search(data: Path, folder: Path, *, script: list[int], settings: list[str]) -> dict[str, Any]:
+    """Prepare the recordings and run the trials; seconds of the whole and of each trial, and the epochs."""
+    ScriptedSearcher.script, ScriptedSearcher.notes = script, []
+    tuner.StudySearcher = ScriptedSearcher  # type: ignore[attr-defined]
+    lane.serve = noting_serve  # type: ignore[attr-defined]
+    config = replace_settings(RunConfig(), [*settings, f"search.trials={len(script)}", "search.prune=false"])
+    began = time.time()
+    api.prepare(data, folder / "shards", valid_fraction=0.0)
+    prepared = time.time()
+    api.search(folder / "shards", folder / "run", config, space_name="noisy_arcmix", tell=lambda event: None)
+    ended = time.time()
+    notes = ScriptedSearcher.notes
+    if [note["epoch"] for note in notes] != script:
+        raise RuntimeError(f"trained {[note['epoch'] for note in notes]} epochs, not {script}")
+    return {
+        "seconds": ended - began,
+        "epochs": sum(script),
+        "prepare_s": prepared - began,
+        "start_s": min(note["first_batch"] for note in notes) - prepared,
+        "first_batch_s": [note["first_batch"] - note["proposed"] for note in notes],
+        "lane": [note["lane"] for note in notes],
+        "training_s": [note["training_s"] for note in notes],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder of recordings")
+    parser.add_argument("--epochs", type=int, nargs="+", required=True, help="of each trial")
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--width", type=float, default=0.125)
+    parser.add_argument("--batch-size", type=int, default=32)
+    arguments = parser.parse_args()
+    settings = [
+        f"train.epochs={max(arguments.epochs)}",
+        f"model.width={arguments.width}",
+        f"train.batch_size={arguments.batch_size}",
+        "train.learning_rate=1e-3",
+        f"lanes.count={arguments.at_once}",
+        "search.sampler=random",
+        "score.protocol=paper",
+    ]
+    with tempfile.TemporaryDirectory(prefix="ours-") as folder:
+        found = search(arguments.data, Path(folder), script=arguments.epochs, settings=settings)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
