@@ -38,8 +38,8 @@ class Ended:
 
 Tell = Callable[[str | Ended], None]
 
-DEATHS = 3  # of its process, and a trial has failed
-LOST_LANES = 5  # of one trial, and something is wrong that every other trial would meet too
+DEATHS = 3  # of its process after one epoch, and a trial has failed
+LOST_LANES = 5  # by one trial after one epoch, and something is wrong that every other trial would meet too
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -94,7 +94,7 @@ class StudySearcher(Searcher):
         self._confirming: dict[str, Training] = {}
         self._orders: dict[str, dict[str, Any]] = {}  # what is running, as it was handed to Tune
         self._again: list[tuple[Proposal | Training, dict[str, Any]]] = []  # lost with a process or a lane
-        self._losses: Counter[str] = Counter()  # by name of the order
+        self._losses: Counter[tuple[str, int]] = Counter()  # by name of the order and last epoch
         self.errors: dict[str, str] = {}  # by Tune's trial id: what its process or lane ended with
         self.trouble = ""  # why the search cannot go on
         self.broken = False  # nothing can be kept any more
@@ -240,11 +240,13 @@ class StudySearcher(Searcher):
         If the lanes are, it stays as it is, and the next call goes on with it.
         """
         name, why = order["uid"], self.errors.pop(trial_id, "its process died")
-        self._losses[name] += 1
-        if "LaneError" not in why and self._losses[name] >= DEATHS:
+        # Losses after the same epoch: where machines come and go a long trial may be lost often, and still go on.
+        place = (name, self._last.get(trial_id, {"epoch": 0})["epoch"])
+        self._losses[place] += 1
+        if "LaneError" not in why and self._losses[place] >= DEATHS:
             return f"its process died {DEATHS} times: {why}"
         lost = self._running.pop(trial_id, None) or self._confirming.pop(trial_id, None)
-        if self._losses[name] >= LOST_LANES:
+        if self._losses[place] >= LOST_LANES:
             self.trouble = self.trouble or why
         elif lost is not None:
             self._again.append((lost, order))

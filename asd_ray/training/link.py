@@ -22,6 +22,10 @@ class LaneError(Exception):
     """The lane cannot serve any more."""
 
 
+class LaneStuckError(LaneError):
+    """The lane fell silent over a command: its node died, or what it was told to do stopped its workers."""
+
+
 class Link:
     """Gives one lane its commands, and sends again what a restart of its workers lost.
 
@@ -90,6 +94,9 @@ class Link:
         while True:
             got: Any = ray.get(self.mailbox.wait.remote(number, WAIT_S))
             if isinstance(got, Closed):
+                if got.taken:  # stuck where no thread can beat: Train starts them anew
+                    self._kill_workers()
+                    raise LaneStuckError(got.why)
                 raise LaneError(got.why)
             if isinstance(got, Open):
                 if got.seconds is None and time.monotonic() - sent > START_S:
@@ -103,9 +110,12 @@ class Link:
     def _end_hung(self, name: str, arguments: dict[str, Any]) -> Answer:
         """Kill the workers; Train starts them anew for the next trial."""
         what = f"epoch {arguments['to']}" if "to" in arguments else name
+        self._kill_workers()
+        return Answer("", _lost(f"it hung: {what} had not ended after {self.patience:.0f} s"))
+
+    def _kill_workers(self) -> None:
         for worker in ray.get(self.mailbox.about.remote())["workers"]:
             ray.kill(worker)
-        return Answer("", _lost(f"it hung: {what} had not ended after {self.patience:.0f} s"))
 
 
 def _lost(why: str) -> Report:
@@ -127,7 +137,7 @@ def acquire(mailboxes: Sequence[Handle], owner: str, *, deadline: float | None =
                 return Link(mailbox, owner, deadline=deadline)
             about = ray.get(mailbox.about.remote())
             closed.append(about["closed"])
-            if about["lives"]:
+            if about["lives"] and not about["silent"]:
                 end = time.monotonic() + START_S  # it came up; a lane may be in use for long
         if all(closed):
             raise LaneError(f"every lane has ended; the last one: {closed[-1]}")

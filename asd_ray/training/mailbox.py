@@ -47,9 +47,10 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The group has ended, or is silent."""
+    """The group has ended, or is silent; `taken`: it fell silent over the command."""
 
     why: str
+    taken: bool = False
 
 
 QUIT = "quit"
@@ -174,7 +175,8 @@ class Mailbox:
         if number != self._number or self._lost:
             return Lost(self._lost_why)
         if self._silent():
-            return Closed(f"no sign of life from its workers for {SILENT_S:.0f} s")
+            why = self._death or f"no sign of life from its workers for {SILENT_S:.0f} s"
+            return Closed(why, taken=self._taken is not None)
         return Open(None if self._taken is None else time.monotonic() - self._taken)
 
     # -- the driver's side
@@ -191,7 +193,7 @@ class Mailbox:
 
     async def about(self) -> dict[str, Any]:
         workers = self._workers[1]
-        return {"lives": self._lives, "workers": workers, "closed": self._closed, "owner": self._owner}
+        return {"lives": self._lives, "workers": workers, "closed": self._closed, "silent": self._silent()}
 
     # -- inside
 

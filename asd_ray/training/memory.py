@@ -43,13 +43,14 @@ def _watch(last_words: Callable[[str], None]) -> NoReturn:
 
 
 def _is_to_blame(held: int, *, limit: float) -> bool:
-    """Whether this worker holds more memory than any other of the machine, and a fair part of what may be used.
+    """Whether this worker holds more memory than anything else here, and a fair part of what workers may use.
 
-    Where something else has filled the memory, ending a small worker would help nobody.
+    Where something else has filled the memory, ending a worker would help nobody, and its trial is not at fault.
     """
-    sizes = [held]
+    workers, largest = 1, 0
     for process in psutil.process_iter(["cmdline", "memory_info"]):
         cmdline, memory = process.info["cmdline"], process.info["memory_info"]
-        if process.pid != os.getpid() and cmdline and cmdline[0].startswith(WORKER) and memory is not None:
-            sizes.append(memory.rss)
-    return held == max(sizes) and held > FAIR * limit / len(sizes)
+        if process.pid != os.getpid() and cmdline and memory is not None:
+            largest = max(largest, memory.rss)
+            workers += cmdline[0].startswith(WORKER)
+    return held >= largest and held > FAIR * limit / workers

@@ -1,5 +1,6 @@
 """What the searcher makes of trials that are lost with their process or their lane."""
 
+import json
 from pathlib import Path
 
 import optuna
@@ -67,6 +68,30 @@ def test_a_trial_that_kills_its_process_time_after_time_has_failed(searcher: Stu
     assert searcher.suggest("next")["uid"] != uid
     assert not searcher.trouble
     assert [event.outcome for event in told if isinstance(event, Ended)] == ["failed"]
+
+
+def test_a_trial_over_which_lanes_fall_silent_has_failed_and_does_not_stop_the_search(
+    searcher: StudySearcher,
+) -> None:
+    uid = searcher.suggest("0")["uid"]
+    for loss in range(DEATHS):
+        searcher.errors[str(loss)] = "asd_ray.training.link.LaneStuckError: no sign of life"
+        searcher.on_trial_complete(str(loss), error=True)
+        searcher.suggest(str(loss + 1))
+    assert state_of(searcher, uid)[0] is TrialState.FAIL
+    assert not searcher.trouble
+
+
+def test_a_trial_that_gets_on_between_its_losses_goes_on(searcher: StudySearcher) -> None:
+    uid = searcher.suggest("0")["uid"]
+    for loss in range(2 * LOST_LANES):
+        report = {"epoch": loss + 1, "objective": {}, "choosing": {}}
+        searcher.judge(str(loss), {"report": json.dumps(report)})
+        searcher.errors[str(loss)] = ("ActorDiedError", "LaneError: gone", "LaneStuckError: gone")[loss % 3]
+        searcher.on_trial_complete(str(loss), error=True)
+        assert searcher.suggest(str(loss + 1))["uid"] == uid
+    assert state_of(searcher, uid)[0] is TrialState.RUNNING
+    assert not searcher.trouble
 
 
 def test_lanes_that_are_lost_time_after_time_stop_the_search_and_not_the_trial(searcher: StudySearcher) -> None:

@@ -207,7 +207,22 @@ def test_workers_that_fall_silent_count_as_gone(monkeypatch: pytest.MonkeyPatch)
         found = await box.wait(number, SOON)
         assert isinstance(found, Closed)
         assert found.why.startswith("no sign of life")
+        assert not found.taken
         assert not await box.acquire("trial")
+        assert (await box.about())["silent"]
+
+    play(scene)
+
+
+def test_silence_over_a_command_is_told_from_silence_before_it_and_a_known_death_is_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(box: Mailbox) -> None:
+        number = await box.send("trial", "", "start", {})
+        await box.next("life-1", 0, SOON)
+        await box.died("it ran out of memory")
+        monkeypatch.setattr(module, "SILENT_S", 0.0)
+        assert await box.wait(number, SOON) == Closed("it ran out of memory", taken=True)
 
     play(scene)
 
@@ -238,7 +253,7 @@ def test_nobody_gets_a_mailbox_whose_workers_are_not_up() -> None:
             "lives": 1,
             "workers": [],
             "closed": "",
-            "owner": "trial",
+            "silent": False,
         }
 
     asyncio.run(scene())
