@@ -10,7 +10,7 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What a person cannot act on is not printed; what went wrong comes back as an exception.
@@ -47,6 +47,9 @@ for _name, _value in {**QUIET, **ALLOCATOR}.items():
 import ray  # noqa: E402
 import ray.data  # noqa: E402
 
+from asd_ray.command import InputError  # noqa: E402
+from asd_ray.locks import folder_lock  # noqa: E402
+
 
 @contextmanager
 def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None) -> Iterator[None]:
@@ -81,14 +84,15 @@ def _session_folder() -> Iterator[Path]:
     """
     base = Path(tempfile.gettempdir())
     for stale in base.glob("asd_ray-*-*"):
-        owner = stale.name.split("-")[1]
-        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").exists():
+        # The lock, not the process's number, says who lives: containers that share a disk count processes apart.
+        with suppress(InputError), folder_lock(stale, mend="its search is at work"):
             shutil.rmtree(stale, ignore_errors=True)
     session = Path(tempfile.mkdtemp(prefix=f"asd_ray-{os.getpid()}-", dir=base))
-    try:
-        yield session
-    finally:
-        shutil.rmtree(session, ignore_errors=True)
+    with folder_lock(session, mend="start the search again"):
+        try:
+            yield session
+        finally:
+            shutil.rmtree(session, ignore_errors=True)
 
 
 def _quieten() -> None:
