@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Speed against the plain way of doing the same work, side by side in one run.
 
-    make bench                                  # the pieces of a trial: two minutes
+    make bench                                  # the pieces of a trial: four minutes
     python benchmarks/run.py --full             # and compiled steps, lanes, a whole search, sizes: half an hour
     python benchmarks/run.py --json speed.json  # and the rows in a file
 

@@ -28,7 +28,6 @@ ALLOWED = {
         "training/link.py",
         "training/memory.py",
         "training/serve.py",
-        "search/inline.py",
         "search/trainables.py",
         "search/mends.py",
         "search/resources.py",

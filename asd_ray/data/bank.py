@@ -21,7 +21,7 @@ import torch
 
 from asd_ray.clip import SPLITS
 from asd_ray.command import InputError
-from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, blank_labels, labels_of
+from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, blank_labels, collect, labels_of
 from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
@@ -62,7 +62,10 @@ class Source:
         return dataset
 
     def _blank(self, table: pa.Table) -> pa.Table:
-        return blank_labels(table, pa.array(sorted(self.visible_labels), pa.string()))
+        return blank_labels(table, pa.array(self.visible_labels, pa.string()))
+
+
+Bank = ray.data.Dataset | Source  # clips that are kept, or to be streamed
 
 
 def _tasks(items: list[Any], read: Callable[..., Any], *, per_task: int) -> ray.data.Dataset:
@@ -158,6 +161,20 @@ def _without_small_end(tables: Iterable[pa.Table], smallest: int) -> Iterator[pa
         held = table
     if held is not None:
         yield held
+
+
+def take_in(
+    clips: Bank | ray.data.DataIterator, resident: str, device: torch.device, *, gpu_share: float = 1.0
+) -> Clips:
+    """The clips of one worker, where they shall be for its trials."""
+    if isinstance(clips, Source):
+        return Streamed(clips, device)
+    blocks: Iterable[pa.Table] = clips.iter_batches(
+        batch_size=None,  # type: ignore[arg-type]  # whole blocks, as they lie in the store
+        batch_format="pyarrow",
+        prefetch_batches=0,
+    )
+    return place(collect(blocks), resident, device, gpu_share=gpu_share)
 
 
 def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> Clips:

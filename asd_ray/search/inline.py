@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import ray.data
 import torch
 
 from asd_ray.config import RunConfig
-from asd_ray.data.bank import Source, Streamed, place
-from asd_ray.data.blocks import collect
-from asd_ray.data.resident import Clips
+from asd_ray.data.bank import Bank, take_in
 from asd_ray.search.trainables import Commander, TrialRunner
 from asd_ray.training.order import Order, Report
 from asd_ray.training.server import Server
@@ -16,23 +13,18 @@ from asd_ray.training.server import Server
 
 class InlineTrial(TrialRunner):
     def connect(self, **fixed: Any) -> Commander:
-        clips: ray.data.Dataset | Source = fixed["clips"]
+        clips: Bank = fixed["clips"]
         return Inline(clips, self._base, num_classes=fixed["num_classes"])
 
 
 class Inline:
     """Serves trials in this process."""
 
-    def __init__(self, clips: ray.data.Dataset | Source, config: RunConfig, *, num_classes: int) -> None:
+    def __init__(self, clips: Bank, config: RunConfig, *, num_classes: int) -> None:
         torch.set_num_threads(max(1, int(config.lanes.cpus)))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        placed: Clips
-        if isinstance(clips, Source):
-            placed = Streamed(clips, device)
-        else:
-            resident = collect(clips.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-            placed = place(resident, config.lanes.resident, device)
-        self._server = Server(placed, num_classes=num_classes, device=device)
+        taken = take_in(clips, config.lanes.resident, device)
+        self._server = Server(taken, num_classes=num_classes, device=device)
 
     def start(self, order: Order) -> Report:
         return self._server.do("start", {"order": order})

@@ -13,11 +13,10 @@ from typing import Any
 
 from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
 
-import ray.data
 from ray import tune
 
 from asd_ray.config import RunConfig
-from asd_ray.data.bank import Source
+from asd_ray.data.bank import Bank, Source
 from asd_ray.data.manifest import Manifest
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
@@ -36,7 +35,6 @@ from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
 from asd_ray.training.lane import Lane, LaneSettings
 
-Bank = ray.data.Dataset | Source  # clips that are kept, or streamed
 SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
 QUIT_S = 30.0
 

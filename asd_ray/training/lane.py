@@ -23,7 +23,7 @@ from ray._raylet import PlacementGroupID
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from asd_ray.config import LaneConfig
-from asd_ray.data.bank import Source
+from asd_ray.data.bank import Bank, Source
 from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
@@ -49,7 +49,7 @@ class LaneSettings:
 class Lane:
     """One persistent Train run, started and owned by the driver."""
 
-    def __init__(self, name: str, clips: ray.data.Dataset | Source, settings: LaneSettings) -> None:
+    def __init__(self, name: str, clips: Bank, settings: LaneSettings) -> None:
         for key, value in TRAIN_ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         self.name, self._clips, self._settings = name, clips, settings

@@ -13,9 +13,7 @@ import torch.distributed
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.train.collective import broadcast_from_rank_zero
 
-from asd_ray.data.bank import Streamed, place
-from asd_ray.data.blocks import collect
-from asd_ray.data.resident import Clips
+from asd_ray.data.bank import take_in
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import QUIT, Command
 from asd_ray.training.memory import watch_memory
@@ -68,13 +66,8 @@ def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, int(loop_config["cpus"])))
     device = ray.train.torch.get_device()
-    clips: Clips
-    if loop_config["source"] is not None:
-        clips = Streamed(loop_config["source"], device)
-    else:
-        shard = ray.train.get_dataset_shard("clips")
-        resident = collect(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-        clips = place(resident, loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    bank = loop_config["source"] or ray.train.get_dataset_shard("clips")
+    clips = take_in(bank, loop_config["resident"], device, gpu_share=loop_config["gpus"])
     wrap = _data_parallel if world > 1 else _alone
     return Server(clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap)
 

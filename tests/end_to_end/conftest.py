@@ -109,6 +109,16 @@ def studies_of(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
     }
 
 
+def finished(folder: Path) -> dict[tuple[str, int], list[float] | None]:
+    """(machine type, number) -> values of every finished trial in the journal."""
+    return {
+        (name, trial.number): trial.values
+        for name, trials in studies_of(folder).items()
+        for trial in trials
+        if trial.state.is_finished()
+    }
+
+
 class Faults:
     """Planted faults of a search's trials, and the log of every epoch that its workers began."""
 

@@ -12,7 +12,7 @@ import pytest
 from asd_ray.search.runfolder import read_run
 from asd_ray.search.storage import find_store, open_studies
 from tests.disk import mounted
-from tests.end_to_end.conftest import SMALL, run, start, studies_of
+from tests.end_to_end.conftest import SMALL, finished, run, start
 from tests.postgresql import PASSWORD, QUOTED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -55,16 +55,6 @@ def test_a_full_disk_stops_the_search_in_one_line_and_with_space_the_same_call_g
         after = finished(folder)
         assert before.items() <= after.items()
         assert len(after) == 6 * TRIALS
-
-
-def finished(folder: Path) -> dict[tuple[str, int], Any]:
-    """(machine type, number) -> values of every finished trial in the journal."""
-    return {
-        (name, trial.number): trial.values
-        for name, trials in studies_of(folder).items()
-        for trial in trials
-        if trial.state.is_finished()
-    }
 
 
 def test_a_killed_search_with_its_studies_in_a_server_goes_on_there(

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.end_to_end.conftest import ROOT, SMALL, Call, run, start, studies_of
+from tests.end_to_end.conftest import ROOT, SMALL, Call, finished, run, start, studies_of
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 
@@ -149,16 +149,6 @@ def test_a_search_that_is_killed_and_interrupted_goes_on_by_the_same_call_and_lo
     # Ray's own agents take up to two minutes to notice that a killed driver took the raylet with it.
     assert killed.survivors(patience=150) == []
     assert temporary_files(folder) == []
-
-
-def finished(folder: Path) -> dict[tuple[str, int], float | None]:
-    """(machine type, number) -> value of every finished trial."""
-    return {
-        (name, trial.number): trial.value
-        for name, found in studies_of(folder).items()
-        for trial in found
-        if trial.state.is_finished()
-    }
 
 
 def test_trials_that_diverge_are_failed_with_the_reason_and_leave_nothing(
