@@ -70,11 +70,13 @@ def search(
     tell: Tell,
     storage: str | None = None,
     deadline: Deadline | None = None,
+    address: str | None = None,
 ) -> Summary:
     """Search the best config for every machine type; goes on with what the run folder holds.
 
     `storage` is the URL of a PostgreSQL server to keep the studies in, instead of the run folder; `deadline` is
-    when this call ends (default: `search.hours` from now). Raises InputError for what a user can mend,
+    when this call ends (default: `search.hours` from now); `address` is that of a Ray cluster to search on, `auto`
+    or host:port (default: this machine). Raises InputError for what a user can mend,
     KeyboardInterrupt when interrupted.
     """
     deadline = deadline or Deadline(config.search.hours)
@@ -101,6 +103,7 @@ def search(
                 store=store,
                 starts=starts,
                 deadline=deadline,
+                address=address,
             )
             remove_unfinished(folder)
             return rebuild(folder, store=store)

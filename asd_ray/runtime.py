@@ -1,4 +1,4 @@
-"""A quiet local Ray: started, sized and stopped here, and nowhere else.
+"""A quiet Ray: a local one started, sized and stopped here and nowhere else, or a cluster that is joined.
 
 Import this module before ray: some of Ray's switches are read when it is imported.
 """
@@ -26,6 +26,11 @@ QUIET = {
     "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy box takes its time
+    # Reading clips is no reason for a cluster to grow: lanes are.
+    **{
+        f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"
+        for name in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
+    },
 }
 # Workers inherit this. By default glibc gives the large activations of a training step back to the system at once,
 # page by page, and faults them in again at the next step: half of a CPU's time. Huge pages make faults rare; one
@@ -49,6 +54,33 @@ import ray.data  # noqa: E402
 
 from asd_ray.command import InputError  # noqa: E402
 from asd_ray.locks import folder_lock  # noqa: E402
+
+
+@contextmanager
+def joined_ray(address: str) -> Iterator[None]:
+    """The cluster at an address (`auto`, or host:port) for the length of a block."""
+    if ray.is_initialized():
+        yield
+        return
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+    try:
+        # Processes on other nodes do not inherit this one's environment.
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {**QUIET, **ALLOCATOR}},
+        )
+    except ConnectionError as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{address}: no Ray cluster answers: {first}; start one, or leave the address out"
+        ) from None
+    try:
+        _quieten()
+        yield
+    finally:
+        ray.shutdown()
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def measure(size: int, folder: Path) -> Found:
             watching() as peak,
             tuner.warm_lanes(share, bank, num_classes=classes, scratch=folder / "train") as lanes,
         ):
-            link = acquire([lane.mailbox for lane in lanes], "bench")
+            link = acquire(lambda: [lane.mailbox for lane in lanes], "bench")
             link.start(order)
             report = measured("epoch", lambda: link.epoch(1), found)
             link.release()

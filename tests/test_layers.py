@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (  # a module imports from its own layer and from those above it
     ("command", "strict_yaml", "files", "locks", "clip"),
-    ("config", "runtime"),
+    ("config", "runtime", "placement"),
     ("data",),
     ("losses",),
     ("models",),
@@ -21,6 +21,7 @@ LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in name
 ALLOWED = {
     "ray": {
         "runtime.py",
+        "placement.py",
         "data/bank.py",
         "data/prepare.py",
         "training/lane.py",
@@ -30,7 +31,9 @@ ALLOWED = {
         "training/serve.py",
         "search/trainables.py",
         "search/mends.py",
+        "search/pool.py",
         "search/resources.py",
+        "search/scheduler.py",
         "search/searcher.py",
         "search/tuner.py",
     },

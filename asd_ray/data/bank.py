@@ -5,6 +5,7 @@ node. A worker then holds views of those blocks (one copy per node, however many
 to its GPU. Streamed: a corpus that fits nowhere is read, and its log-mels computed, anew for every epoch.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, bl
 from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
+from asd_ray.placement import on_this_node
 
 PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
 SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
@@ -58,7 +60,7 @@ class Source:
             return pa.concat_tables([self.read(str(path)) for path in rows["item"]])
 
         with _plain_errors():
-            dataset: ray.data.Dataset = _tasks(paths, read, per_task=1).materialize()
+            dataset: ray.data.Dataset = _tasks(paths, read, per_task=1, here=True).materialize()
         return dataset
 
     def _blank(self, table: pa.Table) -> pa.Table:
@@ -68,13 +70,23 @@ class Source:
 Bank = ray.data.Dataset | Source  # clips that are kept, or to be streamed
 
 
-def _tasks(items: list[Any], read: Callable[..., Any], *, per_task: int) -> ray.data.Dataset:
-    """A dataset of what `read` makes of these items, so many at a time."""
+def _tasks(items: list[Any], read: Callable[..., Any], *, per_task: int, here: bool = False) -> ray.data.Dataset:
+    """A dataset of what `read` makes of these items, so many at a time; `here`: on this node, where it is kept.
+
+    Blocks that are kept must not go with a node that does.
+    """
     count = -(-len(items) // per_task)
-    cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    # No CPU is asked for: blocks that were lost with a node are read again when lanes hold all CPUs.
+    # The head of a cluster has no CPUs that Ray counts; it has some to read with nonetheless.
+    cpus = int(ray.cluster_resources().get("CPU", 0)) or os.cpu_count() or 1  # type: ignore[no-untyped-call]
+    cpus = min(cpus, os.cpu_count() or 1) if here else cpus
+    # No CPU is asked for: lanes hold all that there are.
     return ray.data.from_items(items, override_num_blocks=count).map_batches(
-        read, batch_size=per_task, zero_copy_batch=True, num_cpus=0, concurrency=max(1, min(cpus, count))
+        read,
+        batch_size=per_task,
+        zero_copy_batch=True,
+        num_cpus=0,
+        concurrency=max(1, min(cpus, count)),
+        label_selector=on_this_node() if here else None,
     )
 
 

@@ -47,7 +47,7 @@ def train_full(
         num_classes = len(plan.manifest.classes)
         with warm_lanes(share, bank, num_classes=num_classes, scratch=scratch) as (lane,):
             try:
-                link = acquire([lane.mailbox], owner="train", deadline=config.lanes.deadline)
+                link = acquire(lambda: [lane.mailbox], owner="train", deadline=config.lanes.deadline)
                 train_epochs(link, order, on_epoch=on_epoch)
             except LaneError as error:
                 raise TrainingFailedError(str(error)) from error

@@ -3,15 +3,22 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
+import yaml
 
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
 from asd_ray.data.blocks import BYTES_PER_CLIP
+from asd_ray.placement import living_nodes
+from asd_ray.search.elastic import Amounts, Cluster, decide
 
 SMALLEST_STORE = 256 * 2**20
 STREAMING_STORE = 2 * 2**30  # blocks on their way to the lanes, however large the corpus
+AS_MANY_AS_COME = 1_000_000  # lanes, on a cluster that may grow
+# Where `ray up` leaves the cluster's file on its head; a pod of KubeRay has none.
+BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +37,17 @@ class Share:
         """Of one worker."""
         return {"CPU": self.lane.cpus} | ({"GPU": self.lane.gpus} if self.lane.gpus else {})
 
-    def __str__(self) -> str:
-        what = "inline process" if self.inline else "lane"
+    @property
+    def each(self) -> str:
+        """What one lane is."""
         gpu = f" and {self.lane.gpus:g} GPU" if self.lane.gpus else ""
         workers = f"{self.lane.workers} workers, each " if self.lane.workers > 1 else ""
+        return f"{workers}{self.lane.cpus:g} CPU{gpu}"
+
+    def __str__(self) -> str:
+        what = "inline process" if self.inline else "lane"
         plural = "s" if self.count > 1 and not self.inline else "es" if self.count > 1 else ""
-        return f"{self.count} {what}{plural} of {workers}{self.lane.cpus:g} CPU{gpu}"
+        return f"{self.count} {what}{plural} of {self.each}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,18 @@ def make_room(clips: int, lanes: LaneConfig) -> Room:
     shared = Path("/dev/shm")
     disk = os.statvfs(shared) if shared.exists() else None
     free = disk.f_bavail * disk.f_frsize if disk else 2**63
+    return _make_room(clips, lanes, free=free, where=f"{shared} has {free / 1e9:.1f} GB free")
+
+
+def room_on_cluster(clips: int, lanes: LaneConfig) -> Room:
+    """The same on a running cluster. Clips that are kept are kept on the driver's node, which stays as long as the
+    search does: other nodes hold copies, and may go."""
+    here = ray.get_runtime_context().get_node_id()
+    free = int(next(node for node in living_nodes() if node["NodeID"] == here)["Resources"]["object_store_memory"])
+    return _make_room(clips, lanes, free=free, where=f"Ray has {free / 1e9:.1f} GB of it on the driver's node")
+
+
+def _make_room(clips: int, lanes: LaneConfig, *, free: int, where: str) -> Room:
     need = clips * BYTES_PER_CLIP
     kept = max(SMALLEST_STORE, 2 * need)  # every clip once, and as much again for what Ray Data has in hand
     amount = f"{need / 1e9:.1f} GB"
@@ -64,7 +88,7 @@ def make_room(clips: int, lanes: LaneConfig) -> Room:
         return Room(streams=True, store_bytes=store, words=f"streaming {clips} clips in every epoch{why}")
     if kept > free:
         raise InputError(
-            f"{clips} clips need {kept / 1e9:.1f} GB of shared memory, /dev/shm has {free / 1e9:.1f} GB free; set "
+            f"{clips} clips need {kept / 1e9:.1f} GB of shared memory, {where}; set "
             "lanes.resident=stream, or search fewer recordings"
         )
     return Room(streams=False, store_bytes=kept, words=f"reading {clips} clips into shared memory ({amount})")
@@ -97,3 +121,26 @@ def share_out(lanes: LaneConfig, *, trials: int, clips: int) -> Share:
             "search fewer machine types at a time, or use a machine with more memory"
         )
     return Share(count=max(1, min(wanted, trials)), lane=lane)
+
+
+def share_cluster(lanes: LaneConfig) -> Share | None:
+    """The lanes that a running cluster has room for, now or once it has grown; at most `count` of them.
+
+    None while nothing is known of the nodes that are to come. Raises InputError naming the numbers and the mend.
+    """
+    types = _node_types(BOOTSTRAP_FILE.expanduser())
+    lane = decide(lanes, Cluster(nodes=tuple(node["Resources"] for node in living_nodes()), types=types))
+    return Share(count=lanes.count or AS_MANY_AS_COME, lane=lane) if lane is not None else None
+
+
+def _node_types(path: Path) -> tuple[tuple[Amounts, int], ...]:
+    """Node types of workers with what each has, and how many there may be, of the file that `ray up` was given."""
+    if not path.exists():
+        return ()
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    limit, head = document.get("max_workers", 0), document.get("head_node_type")
+    return tuple(
+        (kind.get("resources") or {}, min(kind.get("max_workers", limit), limit))
+        for name, kind in document.get("available_node_types", {}).items()
+        if name != head
+    )

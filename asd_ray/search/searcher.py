@@ -1,4 +1,4 @@
-"""Tune's view of the search: a searcher and a scheduler that only pass on what the studies say.
+"""Tune's view of the search: a searcher that only passes on what the studies say.
 
 When the studies have no more trials, the searcher hands out the trainings that confirm the best of them.
 """
@@ -11,13 +11,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asd_ray.command import InputError
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import Confirmation, Training, open_confirmation
 from asd_ray.search.confirmation import Outcome as Confirmed
+from asd_ray.search.elastic import FixedLanes, Lanes
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies import Outcome, Proposal, Studies
 
@@ -76,15 +76,17 @@ class StudySearcher(Searcher):
         tell: Tell,
         total: int,
         deadline: Deadline | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
-        """`total`: trials that this call will run, unless the deadline comes before."""
+        """`total`: trials that this call will run, unless the deadline comes before; `lanes`: what they run on
+        (default: any number)."""
         super().__init__(metric="training_iteration", mode="max")
         self.studies, self._tell, self._total = studies, tell, total
         self._run, self._folder = run, folder
         self._joint = run.trained_types if run.config.search.scope == "joint" else ()
         self._running: dict[str, Proposal] = {}
         self._pruned: set[str] = set()
-        self._deadline = deadline or Deadline()
+        self._deadline, self._lanes = deadline or Deadline(), lanes or FixedLanes(1_000_000)
         self._stopping: set[str] = set()  # for the deadline
         self.left: list[str] = []  # names of what the deadline stopped; the next call goes on with it
         self._last: dict[str, dict[str, Any]] = {}
@@ -108,8 +110,13 @@ class StudySearcher(Searcher):
 
     @or_stop(Searcher.FINISHED)
     def suggest(self, trial_id: str) -> Any:
+        self.trouble = self.trouble or self._lanes.trouble
         if self.trouble or self._deadline.over:
             return Searcher.FINISHED
+        left = self._count_left()
+        self._lanes.want(left)
+        if left and len(self._orders) >= self._lanes.room:
+            return None
         order = self._suggest_again(trial_id) if self._again else self._suggest_new(trial_id)
         if isinstance(order, dict):
             self._orders[trial_id] = order
@@ -117,6 +124,14 @@ class StudySearcher(Searcher):
             # Tune takes it for "wait": what is running may be lost, and begin again, or wake a resting study up.
             return None
         return order
+
+    def _count_left(self) -> int:
+        """Trials and trainings that run or are still to; how many will confirm is known once the search ends."""
+        begun = len(self._orders) + len(self._again)
+        if self.confirmation is not None:
+            return begun + len(self._to_confirm)
+        search = self._run.config.search
+        return max(begun + self.studies.num_missing, search.seeds if search.confirm else 0)
 
     def _suggest_again(self, trial_id: str) -> dict[str, Any]:
         """What was lost with its process; it goes on from its last epoch."""
@@ -291,24 +306,3 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         raise InputError("a search is resumed by calling it again, not by Tuner.restore")
-
-
-class StudyScheduler(FIFOScheduler):
-    """Stops a trial when the studies say so."""
-
-    def __init__(self, searcher: StudySearcher) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._searcher = searcher
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = self._searcher.judge(trial.trial_id, result)
-        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Its process died, or its lane ended. What the searcher makes of it, it does when Tune tells it next."""
-        lines = str(trial.get_error() or "its process died").strip().splitlines()
-        self._searcher.errors[trial.trial_id] = lines[-1]
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """The last epoch comes this way."""
-        self._searcher.judge(trial.trial_id, result)

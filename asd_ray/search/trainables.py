@@ -12,7 +12,7 @@ import ray
 from ray import tune
 
 from asd_ray.config import RunConfig, with_params, with_seed
-from asd_ray.training.link import Handle, acquire
+from asd_ray.training.link import Link, acquire, listed_lanes
 from asd_ray.training.order import Order, Report
 
 
@@ -84,7 +84,12 @@ def ending_of(report: Report) -> dict[str, Any]:
 
 
 class LaneTrial(TrialRunner):
-    def connect(self, **fixed: Any) -> Commander:
-        mailboxes: list[Handle] = fixed["mailboxes"]
+    def connect(self, **fixed: Any) -> Link:
         owner = ray.get_runtime_context().get_actor_id() or ""
-        return acquire(mailboxes, owner, deadline=self._base.lanes.deadline)
+        return acquire(listed_lanes, owner, deadline=self._base.lanes.deadline)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The lane of the trial before may have ended since."""
+        if not (isinstance(self._commander, Link) and self._commander.hold()):
+            self._commander = self.connect()
+        return super().reset_config(new_config)

@@ -5,38 +5,45 @@ on by the same call.
 """
 
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
+from asd_ray.runtime import joined_ray, local_ray  # isort: skip - before ray, whose switches it sets
 
 from ray import tune
 
-from asd_ray.config import RunConfig
+from asd_ray.config import LaneConfig, RunConfig
 from asd_ray.data.bank import Bank, Source
 from asd_ray.data.manifest import Manifest
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
+from asd_ray.placement import on_this_node
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import count_to_confirm, open_confirmation
+from asd_ray.search.elastic import FixedLanes, Lanes
 from asd_ray.search.inline import InlineTrial
 from asd_ray.search.mends import mend_out_of_memory
+from asd_ray.search.pool import LanePool, pool_of_lanes
 from asd_ray.search.pruning import rungs
-from asd_ray.search.resources import Share, make_room, share_out
+from asd_ray.search.resources import Room, Share, make_room, room_on_cluster, share_cluster, share_out
 from asd_ray.search.runfolder import Run
-from asd_ray.search.searcher import StudyScheduler, StudySearcher, Tell
+from asd_ray.search.scheduler import StudyScheduler
+from asd_ray.search.searcher import StudySearcher, Tell
 from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
-from asd_ray.training.lane import Lane, LaneSettings
+from asd_ray.training.lane import Lane, LaneSettings, name_lane
+from asd_ray.training.link import list_lanes
 
 SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
 QUIT_S = 30.0
+LOOK_S = 1.0  # for nodes of a cluster
 
 
 class SearchStoppedError(Exception):
@@ -52,10 +59,12 @@ def run_search(
     store: Store | None = None,
     starts: Starts | None = None,
     deadline: Deadline | None = None,
+    address: str | None = None,
 ) -> None:
     """Run the trials that the run's total still lacks, then the trainings that confirm the best of them.
 
-    Call it while holding the run's lock.
+    On this machine, or on the cluster at `address`, where lanes come and go with its nodes. Call it while holding
+    the run's lock.
 
     Raises InputError for what a user can mend, SearchStoppedError, KeyboardInterrupt when interrupted; call again
     to go on.
@@ -73,16 +82,61 @@ def run_search(
     config = run.config
     shards = Path(run.corpus.path)
     clips = sum(shard.rows for shard in Manifest.load(shards).shards)
-    room = make_room(clips, config.lanes)
-    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=room.store_bytes):
-        share = share_out(config.lanes, trials=max(missing, to_confirm), clips=0 if room.streams else clips)
-        tell(room.words)
-        bank = read_clips(shards, config, visible_labels=visible_labels, streams=room.streams)
-        tell(f"starting {share}")
-        with warm_lanes(share, bank, num_classes=len(run.corpus.classes), scratch=scratch) as lanes:
-            searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline)
-            _tune(folder, run, searcher, share=share, lanes=lanes, clips=bank, scratch=scratch)
-            _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
+    trials, num_classes = max(missing, to_confirm), len(run.corpus.classes)
+    with (
+        scratch_folder(folder) as scratch,
+        _ray_with_room(address, clips, config.lanes) as room,
+        ExitStack() as stack,
+    ):
+        if address is None or config.lanes.inline:
+            share = share_out(config.lanes, trials=trials, clips=0 if room.streams else clips)
+            tell(room.words)
+            bank = read_clips(shards, config, visible_labels=visible_labels, streams=room.streams)
+            tell(f"starting {share}")
+            stack.enter_context(warm_lanes(share, bank, num_classes=num_classes, scratch=scratch))
+            lanes: Lanes = FixedLanes(share.count)
+        else:
+            found = _wait_for_share(config.lanes, deadline=deadline, tell=tell)
+            if found is None:
+                _end(folder, run, studies, deadline=deadline, tell=tell)
+                return
+            share = found
+            tell(f"lanes of {share.each}, as many as the cluster has room for")
+            # Machines take minutes to come; the clips are read meanwhile.
+            pool = stack.enter_context(pool_of_lanes(LanePool(share, trials=trials, tell=tell)))
+            tell(room.words)
+            bank = read_clips(shards, config, visible_labels=visible_labels, streams=room.streams)
+            settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
+            pool.serve(lambda name: Lane(name, bank, settings))
+            pool.wait(deadline)
+            lanes = pool
+        searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline, lanes=lanes)
+        _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
+        _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
+
+
+@contextmanager
+def _ray_with_room(address: str | None, clips: int, lanes: LaneConfig) -> Iterator[Room]:
+    """Ray for the length of a block: a local one with room for the clips, or a cluster with what it has."""
+    if address is not None:
+        with joined_ray(address):
+            yield room_on_cluster(clips, lanes)
+        return
+    room = make_room(clips, lanes)
+    with local_ray(object_store_bytes=room.store_bytes):
+        yield room
+
+
+def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, tell: Tell) -> Share | None:
+    """What each lane is to be; waits for a first node where nothing tells. None when the deadline came first."""
+    share, told = share_cluster(lanes), False
+    while share is None and not deadline.over:
+        if not told:
+            tell("the cluster has no node for trials yet: waiting for the first")
+            told = True
+        time.sleep(LOOK_S)
+        share = share_cluster(lanes)
+    return share
 
 
 def _end(
@@ -136,7 +190,8 @@ def warm_lanes(share: Share, clips: Bank, *, num_classes: int, scratch: Path) ->
         yield []
         return
     settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
-    lanes = [Lane(f"lane-{number}", clips, settings) for number in range(share.count)]
+    lanes = [Lane(name_lane(number), clips, settings) for number in range(share.count)]
+    list_lanes([lane.name for lane in lanes])
     try:
         yield lanes
         for lane in lanes:
@@ -157,19 +212,17 @@ def _tune(
     searcher: StudySearcher,
     *,
     share: Share,
-    lanes: list[Lane],
     clips: Bank,
     scratch: Path,
 ) -> None:
     """Run trials until the searcher has no more. Raises SearchStoppedError."""
     mend_out_of_memory()
     tune.Tuner(
-        _trainable(folder, run, share=share, lanes=lanes, clips=clips),
+        _trainable(folder, run, share=share, clips=clips),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=StudyScheduler(searcher),
             num_samples=-1,
-            max_concurrent_trials=share.count,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -186,7 +239,7 @@ def _tune(
         raise SearchStoppedError(searcher.trouble)
 
 
-def _trainable(folder: Path, run: Run, *, share: Share, lanes: list[Lane], clips: Bank) -> Any:
+def _trainable(folder: Path, run: Run, *, share: Share, clips: Bank) -> Any:
     """What Tune runs: a thin client of the lanes, or, inline, the training itself."""
     epochs = run.config.train.epochs
     fixed: dict[str, Any] = {
@@ -198,9 +251,10 @@ def _trainable(folder: Path, run: Run, *, share: Share, lanes: list[Lane], clips
     if share.inline:
         fixed |= {"clips": clips, "num_classes": len(run.corpus.classes)}
         return tune.with_resources(tune.with_parameters(InlineTrial, **fixed), share.resources)
-    fixed |= {"mailboxes": [lane.mailbox for lane in lanes]}
-    # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need.
-    return tune.with_resources(tune.with_parameters(LaneTrial, **fixed), {"CPU": 0, "memory": 1})
+    # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need. Here, for
+    # this node stays, and no other may be kept from being given back.
+    sliver = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}], bundle_label_selector=[on_this_node()])
+    return tune.with_resources(tune.with_parameters(LaneTrial, **fixed), sliver)
 
 
 def _trial_name(trial: Any) -> str:

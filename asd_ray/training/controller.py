@@ -1,17 +1,21 @@
-"""A Train run that its owner can end at once, and that says why a worker died."""
+"""A Train run that its owner can end at once, that leaves nothing behind, and that says why a worker died."""
 
 import threading
 from typing import Any
 
 import ray
+from ray._raylet import PlacementGroupID
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.train import Result, UserCallback
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import worker_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from asd_ray.training.link import Handle
-
-NODE_ID = "ray.io/node-id"  # the label that Ray gives every node
+from asd_ray.placement import on_this_node
+from asd_ray.training.link import Handle, kept_under
 
 
 class Abandoned:
@@ -41,22 +45,59 @@ class Abandoned:
             ray.kill(self._controller)
 
 
+class AsksNothing(FixedScalingPolicy):
+    """The fixed size of a worker group, without a word to the autoscaler but the group's placement group.
+
+    Train would have the autoscaler keep room for the group by a request of its own, which outlives a killed
+    controller for minutes.
+    """
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        """Train would register here."""
+
+    def _maybe_send_resource_request(self) -> None:
+        """Train would ask here, again and again."""
+
+
+class LaneController(TrainController):
+    """A controller that notes the placement group of its workers where it outlives the controller.
+
+    Ray's own store keeps it: controller and mailbox may be killed together, for want of memory.
+    """
+
+    def __init__(self, *, lane: str, **options: Any) -> None:
+        def noted(**request: Any) -> PlacementGroup:
+            group: PlacementGroup = placement_group(**request)
+            _internal_kv_put(kept_under(lane, "placement_group"), group.id.binary(), overwrite=True)
+            return group
+
+        vars(worker_group)["placement_group"] = noted  # this process has this one controller
+        super().__init__(**options)
+
+
+def free_placement_group(lane: str) -> None:
+    """A killed controller leaves its placement group behind, and with it the CPUs of the lane."""
+    found: bytes | None = _internal_kv_get(kept_under(lane, "placement_group"))
+    if found is not None:
+        remove_placement_group(PlacementGroup(PlacementGroupID(found)))
+
+
 class OwnedTrainer(TorchTrainer):
     """A TorchTrainer whose controller can be killed from another thread.
 
     Ray 2.60 has no public way to end `fit()` outside the main thread, so this replaces a private method of it.
     """
 
-    def __init__(self, *arguments: Any, abandoned: Abandoned, **options: Any) -> None:
+    def __init__(self, *arguments: Any, lane: str, abandoned: Abandoned, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._abandoned = abandoned
+        self._lane, self._abandoned = lane, abandoned
 
     def _initialize_and_run_controller(self, **options: Any) -> Result:
-        here = {NODE_ID: ray.get_runtime_context().get_node_id()}
         actor: Any = ray.remote(
-            num_cpus=0, label_selector=here, runtime_env={"env_vars": get_env_vars_to_propagate()}
-        )(TrainController)
-        controller = actor.remote(**options)
+            num_cpus=0, label_selector=on_this_node(), runtime_env={"env_vars": get_env_vars_to_propagate()}
+        )(LaneController)
+        policy = AsksNothing(scaling_config=self.scaling_config)  # type: ignore[arg-type]  # the one of Train
+        controller = actor.remote(lane=self._lane, **{**options, "scaling_policy": policy})
         self._abandoned.attach(controller)
         ray.get(controller.run.remote())
         result: Result = ray.get(controller.get_result.remote())

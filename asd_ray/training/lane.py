@@ -12,6 +12,7 @@ command again: the trial goes on from its state file.
 import contextlib
 import os
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,17 @@ from typing import Any
 import ray
 import ray.data
 import ray.train
-from ray._raylet import PlacementGroupID
-from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank, Source
-from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath
+from asd_ray.placement import on_this_node
+from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath, free_placement_group
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
-from asd_ray.training.serve import placement_group_of, serve
+from asd_ray.training.serve import serve
 
 CONTROLLER_RESTARTS = 3
+ASKED_TO_QUIT = "asked to quit"
 # Train's own settings, read by its controller: quick to notice a dead worker, nothing that lanes do not need.
 TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -37,6 +38,11 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
 }
+
+
+def name_lane(number: int) -> str:
+    """A name that no lane of another search in this cluster has."""
+    return f"lane-{number}-{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +60,19 @@ class Lane:
             os.environ.setdefault(key, value)
         self.name, self._clips, self._settings = name, clips, settings
         # It costs no CPU, and comes back if it is killed: the group then says hello again.
+        # It sits with the driver, so that it outlives every other node, and keeps none from being given back.
         actor: Any = ray.remote(Mailbox)
         self.mailbox: Handle = actor.options(
-            num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=100
+            name=name,
+            num_cpus=0,
+            label_selector=on_this_node(),
+            max_restarts=-1,
+            max_task_retries=-1,
+            max_concurrency=100,
         ).remote()
         self._ended = threading.Event()
         self._abandoned = Abandoned()
+        self._given_up = False
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
         self._thread.start()
 
@@ -69,13 +82,15 @@ class Lane:
         for attempt in range(1 + CONTROLLER_RESTARTS):
             try:
                 self._trainer(attempt).fit()
-                why = "asked to quit"
+                why = ASKED_TO_QUIT
                 break
             except Exception as error:  # of any kind: the lane ends, and says why
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                if self._abandoned.is_set():
+                if self._abandoned.is_set() and not self._given_up:
                     break  # Ray is being shut down, and ends a process that calls it nonetheless
-                self._free_placement_group()
+                free_placement_group(self.name)
+                if self._given_up:
+                    break
         if not self._abandoned.is_set():
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(self.mailbox.close.remote(why))
@@ -87,9 +102,9 @@ class Lane:
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         return OwnedTrainer(
             serve,
+            lane=self.name,
             abandoned=self._abandoned,
             train_loop_config={
-                "lane": self.name,
                 "mailbox": self.mailbox,
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
@@ -110,11 +125,14 @@ class Lane:
             ),
         )
 
-    def _free_placement_group(self) -> None:
-        """A killed controller leaves its placement group behind, and with it the CPUs of the lane."""
-        group = placement_group_of(self.name)
-        if group is not None:
-            remove_placement_group(PlacementGroup(PlacementGroupID(group)))
+    def give_up(self, why: str) -> None:
+        """End now, whatever its workers do: its node has gone, say. Who waits for an answer is told why."""
+        if self._ended.is_set():
+            return
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self.mailbox.close.remote(why))
+        self._given_up = True
+        self.abandon()
 
     def ask_to_quit(self) -> None:
         """The group ends after the command in hand. Ask all lanes first, then join them."""

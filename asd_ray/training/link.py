@@ -1,10 +1,11 @@
 """The commanding end of a lane: gives it commands, and sends again what a restart of its workers lost."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from asd_ray.training.mailbox import Answer, Closed, Lost, Open
 from asd_ray.training.order import Order, Report
@@ -16,6 +17,27 @@ TIMES_SLOWEST = 10.0
 SHORTEST_S = 60.0
 FIRST_S = 3600.0  # before any epoch was measured
 Handle = Any  # of a Mailbox actor; Ray's own type hides its methods
+
+
+def kept_under(*names: str) -> bytes:
+    """The key of something that the driver and its workers share through Ray's own store."""
+    return "/".join(("asd_ray", ray.get_runtime_context().get_job_id(), *names)).encode()
+
+
+def list_lanes(names: Sequence[str]) -> None:
+    """Note which lanes there are, for whoever looks for one."""
+    _internal_kv_put(kept_under("lanes"), " ".join(names).encode(), overwrite=True)
+
+
+def listed_lanes() -> list[Handle]:
+    """The mailboxes of the lanes that are listed, as far as they exist."""
+    found = []
+    for name in (_internal_kv_get(kept_under("lanes")) or b"").decode().split():
+        try:
+            found.append(ray.get_actor(name))
+        except ValueError:  # it has gone since
+            continue
+    return found
 
 
 class LaneError(Exception):
@@ -42,9 +64,14 @@ class Link:
         self._life = ""
         self._order: dict[str, Any] = {}
 
+    def hold(self) -> bool:
+        """Whether the lane still serves this owner."""
+        held: bool = ray.get(self.mailbox.acquire.remote(self.owner))
+        return held
+
     def start(self, order: Order) -> Report:
         """Begin a trial. Raises LaneError when the lane has ended or serves another owner."""
-        if not ray.get(self.mailbox.acquire.remote(self.owner)):
+        if not self.hold():
             raise LaneError("it has ended, or serves another trial")
         self._order = {"order": order}
         return self._start()
@@ -127,19 +154,19 @@ def _because(why: str) -> str:
     return f": {why}" if why else ""
 
 
-def acquire(mailboxes: Sequence[Handle], owner: str, *, deadline: float | None = None) -> Link:
+def acquire(find_lanes: Callable[[], Sequence[Handle]], owner: str, *, deadline: float | None = None) -> Link:
     """A link to a free lane; waits for one. Raises LaneError when all lanes have ended, or none comes up."""
     end = time.monotonic() + START_S
     while True:
         closed = []
-        for mailbox in mailboxes:
+        for mailbox in find_lanes():
             if ray.get(mailbox.acquire.remote(owner)):
                 return Link(mailbox, owner, deadline=deadline)
             about = ray.get(mailbox.about.remote())
             closed.append(about["closed"])
             if about["lives"] and not about["silent"]:
                 end = time.monotonic() + START_S  # it came up; a lane may be in use for long
-        if all(closed):
+        if closed and all(closed):
             raise LaneError(f"every lane has ended; the last one: {closed[-1]}")
         if time.monotonic() > end:
             raise LaneError(f"no lane came up within {START_S:.0f} s")

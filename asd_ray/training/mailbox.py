@@ -63,7 +63,7 @@ class Mailbox:
         self._life = ""
         self._lives = 0
         self._stumbles = 0
-        self._workers: tuple[str, list[Any]] = ("", [])  # of which life, and their handles
+        self._workers: tuple[str, dict[Any, str]] = ("", {})  # of which life; their handles, and their nodes
         self._death = ""  # why the present group ends, if it is known to
         self._lost_why = ""
         self._number = 0
@@ -79,10 +79,10 @@ class Mailbox:
 
     # -- the workers' side
 
-    async def enlist(self, life: str, worker: Any) -> None:
-        """A worker of a group that is coming up, by the handle that ends it."""
-        before = self._workers[1] if self._workers[0] == life else []
-        self._workers = (life, [*before, worker])
+    async def enlist(self, life: str, worker: Any, node: str) -> None:
+        """A worker of a group that is coming up, by the handle that ends it, and the node that it is on."""
+        before = self._workers[1] if self._workers[0] == life else {}
+        self._workers = (life, {**before, worker: node})
 
     async def died(self, why: str) -> None:
         """A worker ends, or Train saw one die, and will start the group anew. The first to say why knows best."""
@@ -186,14 +186,26 @@ class Mailbox:
         self._quit_if_stopping()
         await self._tell()
 
+    async def retire(self) -> bool:
+        """Stop, unless a trial is at work here: True if it stops. An owner between trials finds another lane."""
+        busy = self._open is not None or (self._owner and time.monotonic() - self._owner_seen <= STALE_S)
+        if not busy:
+            await self.stop()
+        return not busy
+
     async def close(self, why: str) -> None:
         """The Train run has ended."""
-        self._closed = why or "ended"
+        self._closed = self._closed or why or "ended"
         await self._tell()
 
     async def about(self) -> dict[str, Any]:
-        workers = self._workers[1]
-        return {"lives": self._lives, "workers": workers, "closed": self._closed, "silent": self._silent()}
+        return {
+            "lives": self._lives,
+            "workers": list(self._workers[1]),
+            "nodes": sorted(set(self._workers[1].values())),
+            "closed": self._closed,
+            "silent": self._silent(),
+        }
 
     # -- inside
 

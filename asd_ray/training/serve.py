@@ -10,7 +10,6 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.train.collective import broadcast_from_rank_zero
 
 from asd_ray.data.bank import take_in
@@ -29,8 +28,8 @@ def serve(loop_config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     mailbox = loop_config["mailbox"]
     life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
-    _note_placement_group(loop_config["lane"])
-    ray.get(mailbox.enlist.remote(life, ray.get_runtime_context().current_actor))
+    here = ray.get_runtime_context()
+    ray.get(mailbox.enlist.remote(life, here.current_actor, here.get_node_id()))
     watch_memory(lambda words: ray.get(mailbox.died.remote(words)))
     try:
         server = _come_up(loop_config, rank=rank, world=world)
@@ -42,23 +41,6 @@ def serve(loop_config: dict[str, Any]) -> None:
         ray.get(mailbox.hello.remote(life))
         threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
     _serve_commands(server, mailbox, life=life, rank=rank, world=world)
-
-
-def _note_placement_group(lane: str) -> None:
-    """Ray's own store keeps it: Train's controller and the mailbox may be killed together, for want of memory."""
-    group = ray.util.get_current_placement_group()
-    assert group is not None, "Train puts its workers into a placement group"
-    _internal_kv_put(_key(lane), group.id.binary(), overwrite=True)
-
-
-def placement_group_of(lane: str) -> bytes | None:
-    """The id of the placement group that a lane's workers hold, or held last."""
-    found: bytes | None = _internal_kv_get(_key(lane))
-    return found
-
-
-def _key(lane: str) -> bytes:
-    return f"asd_ray/{ray.get_runtime_context().get_job_id()}/{lane}/placement_group".encode()
 
 
 def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:

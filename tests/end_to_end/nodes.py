@@ -1,4 +1,4 @@
-"""A search on a head without CPUs and two nodes of one CPU each; one node is killed, and another joins later.
+"""A search on a cluster that begins without any node for trials; nodes come, one is killed, and another comes.
 
     python nodes.py SHARDS RUN
 
@@ -11,11 +11,12 @@ import sys
 import threading
 from pathlib import Path
 
-from asd_ray import api  # isort: skip - before ray, whose switches it sets
+from asd_ray.runtime import joined_ray  # isort: skip - before ray, whose switches it sets
 
 import ray
 from ray.cluster_utils import Cluster
 
+from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.search.searcher import Ended
 
@@ -26,9 +27,9 @@ SETTINGS = (
     "train.learning_rate=0.002",
     "search.trials=8",
     "search.prune=false",
-    "lanes.count=2",
 )
 STORE = 300 * 2**20
+Event = str | Ended | BaseException | None
 
 
 def main() -> None:
@@ -37,37 +38,44 @@ def main() -> None:
         initialize_head=True,
         head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
     )
-    first, _ = (cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2))
-    ray.init(address=cluster.address, log_to_driver=False)
-    events: queue.Queue[str | Ended | BaseException | None] = queue.Queue()
+    events: queue.Queue[Event] = queue.Queue()
 
     def search() -> None:
         config = replace_settings(RunConfig(), SETTINGS)
         try:
-            api.search(shards, folder, config, space_name="noisy_arcmix", tell=events.put)
+            api.search(shards, folder, config, space_name="noisy_arcmix", tell=events.put, address=cluster.address)
             events.put(None)
         except BaseException as error:
             events.put(error)
 
-    threading.Thread(target=search, daemon=True).start()
+    with joined_ray(cluster.address):  # here, for it stays until what the search has left is seen
+        threading.Thread(target=search, daemon=True).start()
+        watch(cluster, events)
+        groups = ray.util.placement_group_table()
+        left = [group["state"] for group in groups.values() if group["state"] != "REMOVED"]
+        print(f"groups left: {left}", flush=True)
+    cluster.shutdown()
+
+
+def watch(cluster: Cluster, events: "queue.Queue[Event]") -> None:
+    """Print what happens, and let nodes come and go, until the search has ended."""
+    nodes = []
     while (event := events.get()) is not None:
         if isinstance(event, BaseException):
             raise event
         if isinstance(event, str):
             print(event, flush=True)
+            if "waiting for the first" in event:
+                nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
+                print("nodes came", flush=True)
             continue
         print(f"[{event.number}] {event.proposal.uid} {event.outcome} {event.epochs} {event.reason}", flush=True)
         if event.number == 2:
-            cluster.remove_node(first, allow_graceful=False)
+            cluster.remove_node(nodes[0], allow_graceful=False)
             print("node killed", flush=True)
-        if event.number == 5:
+        if event.number == 3:
             cluster.add_node(num_cpus=1, object_store_memory=STORE)
             print("node back", flush=True)
-    # What was taken is free again: all CPUs of the nodes, and no placement group is left.
-    groups = ray.util.placement_group_table()
-    print(f"left: {[group['state'] for group in groups.values() if group['state'] != 'REMOVED']}", flush=True)
-    ray.shutdown()
-    cluster.shutdown()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_killed_processes_of_a_lane_cost_one_epoch_each_and_leak_nothing(
     shards: Path, tmp_path: Path, faults: Faults
 ) -> None:
     # A Tune actor goes by the name of the class that with_resources() makes of it.
-    processes = ["RayTrainWorker", "ResourceTrainable", "Mailbox", "TrainController"]
+    processes = ["RayTrainWorker", "ResourceTrainable", "Mailbox", "LaneController"]
     folder = tmp_path / "run"
     call = search(shards, folder, "--trials", 7, "--epochs", 4, "--set", "search.prune=false", "--lanes", 1)
     for number, name in enumerate(processes, start=1):

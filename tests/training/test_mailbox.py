@@ -252,6 +252,7 @@ def test_nobody_gets_a_mailbox_whose_workers_are_not_up() -> None:
         assert (await box.about()) == {
             "lives": 1,
             "workers": [],
+            "nodes": [],
             "closed": "",
             "silent": False,
         }
@@ -302,10 +303,12 @@ def test_a_lost_command_says_why_the_worker_died_and_the_first_reason_counts() -
 def test_the_workers_of_the_present_group_are_known_by_their_handles() -> None:
     async def scene() -> None:
         box = Mailbox()
-        await box.enlist("life-1", "first")
-        await box.enlist("life-1", "second")
+        await box.enlist("life-1", "first", "node-a")
+        await box.enlist("life-1", "second", "node-b")
         assert (await box.about())["workers"] == ["first", "second"]
-        await box.enlist("life-2", "third")
+        assert (await box.about())["nodes"] == ["node-a", "node-b"]
+        await box.enlist("life-2", "third", "node-a")
         assert (await box.about())["workers"] == ["third"]
+        assert (await box.about())["nodes"] == ["node-a"]
 
     asyncio.run(scene())
