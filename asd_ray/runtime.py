@@ -19,8 +19,9 @@ QUIET = {
     "RAY_worker_niceness": "0",  # training is what the machine is for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "1",
-    # Workers that die are started anew, and a trial that cannot go on says why.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|retries remaining|worker\\(s\\) .*killed",
+    # Workers that die are started anew; a trial that cannot go on says why, and a lane whose node has gone too.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|retries remaining|worker\\(s\\) .*killed"
+    "|Raylet is terminated|has been marked dead",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the driver as KeyboardInterrupt
     "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself

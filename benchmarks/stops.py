@@ -23,7 +23,7 @@ from ray.util import placement_group_table
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.synthetic import write_corpus
 from asd_ray.search import tuner
-from asd_ray.search.searcher import StudyScheduler
+from asd_ray.search.scheduler import StudyScheduler
 
 INTO_EPOCH_S = 0.05  # an epoch of the small corpus takes about a second
 SETTINGS = (

@@ -46,7 +46,10 @@ class FixedLanes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What nodes there are, and what an autoscaler may add: node types, and how many of each."""
+    """What nodes there are, and what an autoscaler may add: node types, and how many of each.
+
+    A type without amounts, a machine of one's own say, tells what it has once it has come.
+    """
 
     nodes: tuple[Amounts, ...]
     types: tuple[tuple[Amounts, int], ...] = ()
@@ -71,14 +74,15 @@ def workers_on(node: Amounts, lane: LaneConfig) -> int:
 def decide(lanes: LaneConfig, cluster: Cluster) -> LaneConfig | None:
     """What each lane is, nothing left automatic; None while no node is there, and none announced, to tell by.
 
-    Raises InputError when not one lane, or not so many as are set, could ever fit.
+    Raises InputError when not one lane, or not so many as are set, could ever fit, as far as that can be told.
     """
     if not cluster.has("CPU"):
         return None
     gpus = lanes.gpus if lanes.gpus is not None else float(cluster.has("GPU"))
     lane = lanes.model_copy(update={"gpus": gpus})
-    could = cluster.could_fit(lane)
-    if could < max(1, lane.count):
+    could, types = cluster.could_fit(lane), [amounts for amounts, count in cluster.types if count]
+    too_few = could < lane.count and types  # without them, nodes may come that nobody speaks of
+    if (could < 1 or too_few) and all(types):
         raise InputError(
             f"lanes: {max(lane.count, 1)} of {lane.workers} worker(s) with {lane.cpus:g} CPU and {gpus:g} GPU "
             f"do not fit this cluster, {could} would with all the nodes that it has or may add; set lanes.count, "

@@ -19,10 +19,12 @@ from asd_ray.placement import living_nodes
 from asd_ray.search.budget import Deadline
 from asd_ray.search.elastic import NO_ROOM, Plan, Seen, plan
 from asd_ray.search.resources import Share
+from asd_ray.training.controller import placement_group_of
 from asd_ray.training.lane import ASKED_TO_QUIT, Lane, name_lane
 from asd_ray.training.link import list_lanes
 
 LOOK_S = 1.0
+PATIENCE = 5  # looks, before it is told that there is no room
 ANSWER_S = 10.0
 KEPT_S = 120.0  # a lane that has ended stays so long, for its trial to be told
 STUMBLES = 3  # lanes in a row whose workers cannot start, and none ever will
@@ -52,10 +54,11 @@ class LanePool:
         self._members: dict[str, _Member] = {}
         self._asked: list[PlacementGroup] = []
         self._granted = 0
+        self._kept: dict[str, PlacementGroup] = {}  # room of lanes that do not wait for theirs yet
         self._ended: list[tuple[float, Lane]] = []
         self._count = 0  # of lanes ever
         self._stumbled = 0
-        self._waiting = False
+        self._waiting = 0  # times that it was looked in vain for room for a first lane
         self._room = 0
         self._trouble = ""
         self._closing = threading.Event()
@@ -93,10 +96,11 @@ class LanePool:
 
     def _look(self) -> None:
         lanes = self._see()
-        granted = len(self._granted_groups())
-        settled, self._granted = granted == self._granted and self._start is not None, granted
-        todo = plan(lanes, trials=self._trials, most=self._most, granted=granted, settled=settled)
-        self._act(todo, lanes)
+        granted = self._granted_groups()
+        settled = len(granted) == self._granted and self._start is not None
+        self._granted = len(granted)
+        todo = plan(lanes, trials=self._trials, most=self._most, granted=len(granted), settled=settled)
+        self._act(todo, lanes, granted)
 
     def _see(self) -> list[Seen]:
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in living_nodes()}
@@ -109,14 +113,16 @@ class LanePool:
             seen.append(_seen(name, member, about, nodes))
         return seen
 
-    def _act(self, todo: Plan, lanes: list[Seen]) -> None:
+    def _act(self, todo: Plan, lanes: list[Seen], granted: list[PlacementGroup]) -> None:
         for name, why in todo.end.items():
             self._end(name, why)
         self._retire(todo)
+        for group in granted[: todo.start]:
+            self._kept[self._add()] = group
+            self._asked.remove(group)
         if todo.ask is not None:
             self._ask(todo.ask)
-        for _ in range(todo.start):
-            self._add()
+        self._make_way()
         if todo.end or todo.start:
             list_lanes(list(self._members))
         self._note_room(lanes)
@@ -128,16 +134,25 @@ class LanePool:
             where = sorted({self._members[name].node for name in placed})
             self._tell(f"{_lanes(len(placed))} on {', '.join(where)}")
         self._room = len(placed)
-        waiting = bool(self._asked) and not self._members and not self._closing.is_set()
-        if waiting and not self._waiting:
+        if self._members or self._granted or not self._asked:
+            self._waiting = 0
+            return
+        self._waiting += 1
+        if self._waiting == PATIENCE:
             self._tell(f"no machine has room for a lane: asked for {len(self._asked)}, waiting")
-        self._waiting = waiting
 
-    def _add(self) -> None:
+    def _make_way(self) -> None:
+        """Give room up once its lane waits for it: until then nobody shall take it, nor its node go as idle."""
+        for name in list(self._kept):
+            if name not in self._members or placement_group_of(name) is not None:
+                remove_placement_group(self._kept.pop(name))
+
+    def _add(self) -> str:
         assert self._start is not None, "nothing is settled before"
         name = name_lane(self._count)
         self._count += 1
         self._members[name] = _Member(self._start(name), unplaced_since=time.monotonic())
+        return name
 
     def _end(self, name: str, why: str) -> None:
         member = self._members.pop(name)
@@ -205,6 +220,9 @@ class LanePool:
         self._closing.set()
         self._thread.join()
         self._ask(0)
+        for group in self._kept.values():
+            remove_placement_group(group)
+        self._kept.clear()
 
 
 def _seen(name: str, member: _Member, about: dict[str, Any], nodes: dict[str, str]) -> Seen:

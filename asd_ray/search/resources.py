@@ -54,6 +54,7 @@ class Share:
 class Room:
     """Where the clips are to be: kept in the object store of this machine, or streamed through it."""
 
+    clips: int
     streams: bool
     store_bytes: int  # of the object store
     words: str
@@ -85,13 +86,17 @@ def _make_room(clips: int, lanes: LaneConfig, *, free: int, where: str) -> Room:
     if lanes.resident == "stream" or (lanes.resident == "auto" and kept > free):
         why = "" if lanes.resident == "stream" else f": {amount} do not fit {free / 1e9:.1f} GB of shared memory"
         store = min(max(SMALLEST_STORE, int(0.8 * free)), STREAMING_STORE)
-        return Room(streams=True, store_bytes=store, words=f"streaming {clips} clips in every epoch{why}")
+        return Room(
+            clips=clips, streams=True, store_bytes=store, words=f"streaming {clips} clips in every epoch{why}"
+        )
     if kept > free:
         raise InputError(
             f"{clips} clips need {kept / 1e9:.1f} GB of shared memory, {where}; set "
             "lanes.resident=stream, or search fewer recordings"
         )
-    return Room(streams=False, store_bytes=kept, words=f"reading {clips} clips into shared memory ({amount})")
+    return Room(
+        clips=clips, streams=False, store_bytes=kept, words=f"reading {clips} clips into shared memory ({amount})"
+    )
 
 
 def share_out(lanes: LaneConfig, *, trials: int, clips: int) -> Share:

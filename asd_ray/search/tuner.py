@@ -6,8 +6,8 @@ on by the same call.
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,37 +79,31 @@ def run_search(
     if deadline.over or (not missing and not to_confirm):
         _end(folder, run, studies, deadline=deadline, tell=tell)
         return
-    config = run.config
-    shards = Path(run.corpus.path)
-    clips = sum(shard.rows for shard in Manifest.load(shards).shards)
-    trials, num_classes = max(missing, to_confirm), len(run.corpus.classes)
+    clips = sum(shard.rows for shard in Manifest.load(Path(run.corpus.path)).shards)
+    lanes_of = _lanes_of_machine if address is None or run.config.lanes.inline else _lanes_of_cluster
     with (
         scratch_folder(folder) as scratch,
-        _ray_with_room(address, clips, config.lanes) as room,
-        ExitStack() as stack,
+        _ray_with_room(address, clips, run.config.lanes) as room,
+        lanes_of(
+            run,
+            room,
+            trials=max(missing, to_confirm),
+            read=partial(
+                read_clips,
+                Path(run.corpus.path),
+                run.config,
+                visible_labels=visible_labels,
+                streams=room.streams,
+            ),
+            scratch=scratch,
+            deadline=deadline,
+            tell=tell,
+        ) as found,
     ):
-        if address is None or config.lanes.inline:
-            share = share_out(config.lanes, trials=trials, clips=0 if room.streams else clips)
-            tell(room.words)
-            bank = read_clips(shards, config, visible_labels=visible_labels, streams=room.streams)
-            tell(f"starting {share}")
-            stack.enter_context(warm_lanes(share, bank, num_classes=num_classes, scratch=scratch))
-            lanes: Lanes = FixedLanes(share.count)
-        else:
-            found = _wait_for_share(config.lanes, deadline=deadline, tell=tell)
-            if found is None:
-                _end(folder, run, studies, deadline=deadline, tell=tell)
-                return
-            share = found
-            tell(f"lanes of {share.each}, as many as the cluster has room for")
-            # Machines take minutes to come; the clips are read meanwhile.
-            pool = stack.enter_context(pool_of_lanes(LanePool(share, trials=trials, tell=tell)))
-            tell(room.words)
-            bank = read_clips(shards, config, visible_labels=visible_labels, streams=room.streams)
-            settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
-            pool.serve(lambda name: Lane(name, bank, settings))
-            pool.wait(deadline)
-            lanes = pool
+        if found is None:
+            _end(folder, run, studies, deadline=deadline, tell=tell)
+            return
+        share, bank, lanes = found
         searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline, lanes=lanes)
         _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
         _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
@@ -125,6 +119,58 @@ def _ray_with_room(address: str | None, clips: int, lanes: LaneConfig) -> Iterat
     room = make_room(clips, lanes)
     with local_ray(object_store_bytes=room.store_bytes):
         yield room
+
+
+@contextmanager
+def _lanes_of_machine(
+    run: Run,
+    room: Room,
+    *,
+    trials: int,
+    read: Callable[[], Bank],
+    scratch: Path,
+    deadline: Deadline,
+    tell: Tell,
+) -> Iterator[tuple[Share, Bank, Lanes] | None]:
+    """As many lanes as fit what there is, for the length of a block; with the clips that they train on."""
+    clips = 0 if room.streams else room.clips
+    share = share_out(run.config.lanes, trials=trials, clips=clips)
+    tell(room.words)
+    bank = read()
+    tell(f"starting {share}")
+    with warm_lanes(share, bank, num_classes=len(run.corpus.classes), scratch=scratch):
+        yield share, bank, FixedLanes(share.count)
+
+
+@contextmanager
+def _lanes_of_cluster(
+    run: Run,
+    room: Room,
+    *,
+    trials: int,
+    read: Callable[[], Bank],
+    scratch: Path,
+    deadline: Deadline,
+    tell: Tell,
+) -> Iterator[tuple[Share, Bank, Lanes] | None]:
+    """Lanes that come and go with the nodes of a cluster; None when the deadline comes before the first of them.
+
+    Raises SearchStoppedError when no lane can live on the nodes that come.
+    """
+    share = _wait_for_share(run.config.lanes, deadline=deadline, tell=tell)
+    if share is None:
+        yield None
+        return
+    tell(f"lanes of {share.each}, as many as the cluster has room for")
+    with pool_of_lanes(LanePool(share, trials=trials, tell=tell)) as pool:
+        tell(room.words)
+        bank = read()  # machines take minutes to come: they are asked for before
+        settings = LaneSettings(config=share.lane, num_classes=len(run.corpus.classes), storage=scratch)
+        pool.serve(lambda name: Lane(name, bank, settings))
+        pool.wait(deadline)
+        if pool.trouble:
+            raise SearchStoppedError(pool.trouble)
+        yield None if deadline.over else (share, bank, pool)
 
 
 def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, tell: Tell) -> Share | None:

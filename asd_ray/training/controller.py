@@ -75,11 +75,16 @@ class LaneController(TrainController):
         super().__init__(**options)
 
 
+def placement_group_of(lane: str) -> PlacementGroup | None:
+    """What a lane's workers hold or wait for, or held last."""
+    found: bytes | None = _internal_kv_get(kept_under(lane, "placement_group"))
+    return None if found is None else PlacementGroup(PlacementGroupID(found))
+
+
 def free_placement_group(lane: str) -> None:
     """A killed controller leaves its placement group behind, and with it the CPUs of the lane."""
-    found: bytes | None = _internal_kv_get(kept_under(lane, "placement_group"))
-    if found is not None:
-        remove_placement_group(PlacementGroup(PlacementGroupID(found)))
+    if (group := placement_group_of(lane)) is not None:
+        remove_placement_group(group)
 
 
 class OwnedTrainer(TorchTrainer):
