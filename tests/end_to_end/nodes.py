@@ -1,81 +1,158 @@
-"""A search on a cluster that begins without any node for trials; nodes come, one is killed, and another comes.
+"""A search on a cluster without a node for trials, but with an autoscaler, which may start two; one is killed.
 
     python nodes.py SHARDS RUN
 
-Prints the progress of the search, and what happens to the nodes. It is a process of its own: Ray lets nodes be
-added from the main thread only, and must be gone afterwards.
+Prints the progress of the search, and which nodes there are. The nodes are raylets on this machine that Ray's own
+autoscaler starts and ends; it is a process of its own, with a home and a folder for Ray's files of its own.
 """
 
+import json
+import os
 import queue
+import shutil
+import socket
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
-from asd_ray.runtime import joined_ray  # isort: skip - before ray, whose switches it sets
+HEAD = "f" * 51 + "00000"  # the provider numbers its nodes after this one
+HEAD_TYPE = "ray.head.default"
+FILES = tempfile.mkdtemp(prefix="asd-")  # sockets have short paths
+os.environ |= {
+    "HOME": FILES,
+    "RAY_TMPDIR": FILES,
+    "RAY_FAKE_CLUSTER": "1",
+    "RAY_enable_autoscaler_v2": "1",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+}
 
-import ray
-from ray.cluster_utils import Cluster
+from asd_ray.runtime import joined_ray  # isort: skip # noqa: E402 - before ray, whose switches it sets
 
-from asd_ray import api
-from asd_ray.config import RunConfig, replace_settings
-from asd_ray.search.searcher import Ended
+import psutil  # noqa: E402
+import ray  # noqa: E402
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from asd_ray import api  # noqa: E402
+from asd_ray.config import RunConfig, replace_settings  # noqa: E402
+from asd_ray.placement import living_nodes  # noqa: E402
+from asd_ray.search.searcher import Ended  # noqa: E402
 
 SETTINGS = (
     "model.width=0.0625",
     "train.epochs=4",
     "train.batch_size=16",
     "train.learning_rate=0.002",
-    "search.trials=8",
+    "search.trials=6",
     "search.prune=false",
 )
 STORE = 300 * 2**20
+PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+LISTS = (*(f"{name}_commands" for name in COMMANDS), "cluster_synced_files", "rsync_exclude", "rsync_filter")
 Event = str | Ended | BaseException | None
 
 
-def main() -> None:
-    shards, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+def cluster_file(address: str) -> Path:
+    """Where `ray up` would leave it on the head: two nodes at most, given back after twenty seconds."""
+    kinds = {
+        HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "node": {"resources": {"CPU": 1, "object_store_memory": STORE}, "node_config": {}, "max_workers": 2},
+    }
+    provider = {"type": "external", "module": PROVIDER, "gcs_address": address, "head_node_id": HEAD}
+    config = {
+        "cluster_name": "asd",
+        "max_workers": 2,
+        "idle_timeout_minutes": 0.33,
+        "provider": {**provider, "launch_multiple": True},
+        "available_node_types": kinds,
+        "head_node_type": HEAD_TYPE,
+        "file_mounts_sync_continuously": False,
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{name: [] for name in LISTS},
+    }
+    path = Path(FILES) / "ray_bootstrap_config.yaml"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def start_head() -> Cluster:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port: int = free.getsockname()[1]
+    path = cluster_file(f"{ray.util.get_node_ip_address()}:{port}")
+    names = {"RAY_CLOUD_INSTANCE_ID": HEAD, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD}
+    options = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False, "gcs_server_port": port}
+    return Cluster(
+        initialize_head=True, head_node_args={**options, "autoscaling_config": str(path), "env_vars": names}
     )
-    events: queue.Queue[Event] = queue.Queue()
 
-    def search() -> None:
-        config = replace_settings(RunConfig(), SETTINGS)
+
+def nodes() -> list[str]:
+    """Numbers of the nodes for trials."""
+    return sorted(node["NodeID"][-5:].lstrip("0") for node in living_nodes() if node["NodeID"] != HEAD)
+
+
+def kill_a_node() -> None:
+    """SIGKILL to the raylet of the first of the nodes: as when a machine is taken away."""
+    number = nodes()[0]
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "raylet":
+            name = process.environ().get("RAY_CLOUD_INSTANCE_ID", "")
+            if process.environ().get("RAY_TMPDIR") == FILES and name.endswith(number.zfill(5)):
+                process.kill()
+                print(f"node {number} killed", flush=True)
+
+
+def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Event]") -> None:
+    config = replace_settings(RunConfig(), SETTINGS)
+    try:
+        api.search(shards, folder, config, space_name="noisy_arcmix", tell=events.put, address=address)
+        events.put(None)
+    except BaseException as error:
+        events.put(error)
+
+
+def watch(events: "queue.Queue[Event]") -> None:
+    """Print what happens until the search has ended; kill a node once two trials have, and two others run."""
+    seen: list[str] = []
+    while True:
+        if (there := nodes()) != seen:
+            seen = there
+            print(f"nodes: {', '.join(seen)}", flush=True)
         try:
-            api.search(shards, folder, config, space_name="noisy_arcmix", tell=events.put, address=cluster.address)
-            events.put(None)
-        except BaseException as error:
-            events.put(error)
-
-    with joined_ray(cluster.address):  # here, for it stays until what the search has left is seen
-        threading.Thread(target=search, daemon=True).start()
-        watch(cluster, events)
-        groups = ray.util.placement_group_table()
-        left = [group["state"] for group in groups.values() if group["state"] != "REMOVED"]
-        print(f"groups left: {left}", flush=True)
-    cluster.shutdown()
-
-
-def watch(cluster: Cluster, events: "queue.Queue[Event]") -> None:
-    """Print what happens, and let nodes come and go, until the search has ended."""
-    nodes = []
-    while (event := events.get()) is not None:
+            event = events.get(timeout=0.5)
+        except queue.Empty:
+            continue
+        if event is None:
+            return
         if isinstance(event, BaseException):
             raise event
         if isinstance(event, str):
             print(event, flush=True)
-            if "waiting for the first" in event:
-                nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
-                print("nodes came", flush=True)
             continue
         print(f"[{event.number}] {event.proposal.uid} {event.outcome} {event.epochs} {event.reason}", flush=True)
         if event.number == 2:
-            cluster.remove_node(nodes[0], allow_graceful=False)
-            print("node killed", flush=True)
-        if event.number == 3:
-            cluster.add_node(num_cpus=1, object_store_memory=STORE)
-            print("node back", flush=True)
+            kill_a_node()
+
+
+def main() -> None:
+    cluster = start_head()
+    events: queue.Queue[Event] = queue.Queue()
+    arguments = (Path(sys.argv[1]), Path(sys.argv[2]), cluster.address, events)
+    with joined_ray(cluster.address):  # here, for it stays until what the search has left is seen
+        threading.Thread(target=search, args=arguments, daemon=True).start()
+        watch(events)
+        groups = ray.util.placement_group_table()
+        left = [group["state"] for group in groups.values() if group["state"] != "REMOVED"]
+        print(f"groups left: {left}", flush=True)
+        end = time.monotonic() + 90
+        while nodes() and time.monotonic() < end:
+            time.sleep(0.5)
+        print(f"nodes left: {nodes()}", flush=True)
+    cluster.shutdown()
+    shutil.rmtree(FILES, ignore_errors=True)
 
 
 if __name__ == "__main__":

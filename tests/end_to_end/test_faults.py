@@ -110,15 +110,24 @@ def test_trials_that_hang_raise_diverge_or_exhaust_the_memory_fail_with_the_reas
     assert call.survivors() == []
 
 
-def test_a_search_goes_on_when_a_node_dies_and_uses_the_one_that_comes_back(
+def test_a_search_without_nodes_asks_for_them_survives_the_loss_of_one_and_gives_all_back(
     shards: Path, tmp_path: Path, faults: Faults
 ) -> None:
     folder = tmp_path / "run"
     call = start(Path(__file__).with_name("nodes.py"), shards, folder)
     assert call.finish() == 0, call.output
-    assert call.output.index("node killed") < call.output.index("node back")
-    assert "left: []" in call.output
-    assert_all_finished(folder, trials=8)
+    happened = [
+        "no machine has room for a lane",
+        "nodes: 1, 2\n",
+        "node 1 killed",
+        "has ended: its machine has gone",
+    ]
+    assert [call.output.count(what) for what in happened] == [1, 1, 1, 1], call.output
+    assert sorted(happened, key=call.output.index) == happened
+    assert "groups left: []" in call.output
+    assert "nodes left: []" in call.output
+    assert "raylet" not in call.output
+    assert_all_finished(folder, trials=6)
     assert {state for state, _ in outcomes(folder).values()} == {TrialState.COMPLETE}
     begun = faults.epochs()
     assert set(begun) == {(uid, epoch) for uid in outcomes(folder) for epoch in range(1, 5)}
