@@ -55,7 +55,7 @@ Event = str | Ended | BaseException | None
 
 
 def cluster_file(address: str) -> Path:
-    """Where `ray up` would leave it on the head: two nodes at most, given back after twenty seconds."""
+    """Where `ray up` would leave it on the head: two nodes at most, given back after twelve seconds."""
     kinds = {
         HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "node": {"resources": {"CPU": 1, "object_store_memory": STORE}, "node_config": {}, "max_workers": 2},
@@ -64,7 +64,7 @@ def cluster_file(address: str) -> Path:
     config = {
         "cluster_name": "asd",
         "max_workers": 2,
-        "idle_timeout_minutes": 0.33,
+        "idle_timeout_minutes": 0.2,
         "provider": {**provider, "launch_multiple": True},
         "available_node_types": kinds,
         "head_node_type": HEAD_TYPE,
@@ -134,6 +134,7 @@ def watch(events: "queue.Queue[Event]") -> None:
             continue
         print(f"[{event.number}] {event.proposal.uid} {event.outcome} {event.epochs} {event.reason}", flush=True)
         if event.number == 2:
+            time.sleep(1)  # into the middle of the next trial
             kill_a_node()
 
 
