@@ -118,14 +118,15 @@ def test_a_search_without_nodes_asks_for_them_survives_the_loss_of_one_and_gives
     assert call.finish() == 0, call.output
     happened = [
         "no machine has room for a lane",
-        "nodes: 1, 2\n",
-        "node 1 killed",
-        "has ended: its machine has gone",
+        "nodes: 2",
+        "2 lanes on",
+        "node killed",
+        "has ended: its machine has gone; 1 lane left",
+        "groups left: []",
+        "nodes left: []",
     ]
-    assert [call.output.count(what) for what in happened] == [1, 1, 1, 1], call.output
-    assert sorted(happened, key=call.output.index) == happened
-    assert "groups left: []" in call.output
-    assert "nodes left: []" in call.output
+    assert all(what in call.output for what in happened), call.output
+    assert sorted(happened, key=call.output.index) == happened, call.output
     assert "raylet" not in call.output
     assert_all_finished(folder, trials=6)
     assert {state for state, _ in outcomes(folder).values()} == {TrialState.COMPLETE}
