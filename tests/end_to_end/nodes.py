@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 HEAD = "f" * 51 + "00000"  # the provider numbers its nodes after this one
@@ -94,15 +95,23 @@ def nodes() -> list[str]:
     return sorted(node["NodeID"][-5:].lstrip("0") for node in living_nodes() if node["NodeID"] != HEAD)
 
 
+def processes_of(node: str) -> list[psutil.Process]:
+    """All processes on a node of this number."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            own = process.environ()
+            if own.get("RAY_TMPDIR") == FILES and own.get("RAY_CLOUD_INSTANCE_ID", "").endswith(node.zfill(5)):
+                found.append(process)
+    return found
+
+
 def kill_a_node() -> None:
-    """SIGKILL to the raylet of the first of the nodes: as when a machine is taken away."""
-    number = nodes()[0]
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "raylet":
-            name = process.environ().get("RAY_CLOUD_INSTANCE_ID", "")
-            if process.environ().get("RAY_TMPDIR") == FILES and name.endswith(number.zfill(5)):
-                process.kill()
-                print("node killed", flush=True)
+    """SIGKILL to all that runs on the first of the nodes: as when a machine is taken away."""
+    for process in processes_of(nodes()[0]):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    print("node killed", flush=True)
 
 
 def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Event]") -> None:
