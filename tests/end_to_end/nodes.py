@@ -114,6 +114,15 @@ def kill_a_node() -> None:
     print("node killed", flush=True)
 
 
+def end_log_monitors() -> None:
+    """Ray's provider of such nodes forgets those of nodes that were killed or failed to start."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if "log_monitor.py" in command and f"--session-dir={FILES}" in command:
+                process.kill()
+
+
 def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Event]") -> None:
     config = replace_settings(RunConfig(), SETTINGS)
     try:
@@ -162,6 +171,7 @@ def main() -> None:
             time.sleep(0.5)
         print(f"nodes left: {nodes()}", flush=True)
     cluster.shutdown()
+    end_log_monitors()
     shutil.rmtree(FILES, ignore_errors=True)
 
 
