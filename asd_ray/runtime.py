@@ -6,7 +6,6 @@ Import this module before ray: some of Ray's switches are read when it is import
 import logging
 import os
 import shutil
-import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -55,6 +54,7 @@ import ray.data  # noqa: E402
 
 from asd_ray.command import InputError  # noqa: E402
 from asd_ray.locks import folder_lock  # noqa: E402
+from asd_ray.tokens import protect_token  # noqa: E402
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None)
             _temp_dir=str(session),
         )
         try:
-            _protect_token()
+            protect_token()
             _quieten()
             yield
         finally:
@@ -136,10 +136,3 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # It prints tracebacks of what is retried; a trial that fails for good is reported with its reason.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-
-
-def _protect_token() -> None:
-    """Ray writes the token of this machine's clusters readable for everybody; only its owner needs it."""
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists() and stat.S_IMODE(token.stat().st_mode) & 0o077:
-        token.chmod(0o600)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd_ray.command import DONE, FAILED, INTERRUPTED, Parser, hide_passwords, interruptible, run_command
+from asd_ray.places import place
 
 if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
     from asd_ray.config import RunConfig
@@ -45,8 +46,8 @@ SHORT = {
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     what = parser.add_argument_group("what is searched")
-    what.add_argument("--data", type=Path, help="shards, or a folder of recordings (default: a built-in corpus)")
-    what.add_argument("--run", type=Path, help="run folder (default: runs/ and a name of what is searched)")
+    what.add_argument("--data", type=place, help="shards, or a folder of recordings (default: a built-in corpus)")
+    what.add_argument("--run", type=place, help="run folder (default: runs/ and a name of what is searched)")
     what.add_argument("--config", type=Path, help="YAML file of settings (default: the published ones)")
     what.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="one setting, e.g. model.width=0.5"
@@ -89,6 +90,20 @@ def parse() -> argparse.Namespace:
         "--storage", metavar="URL", help="PostgreSQL server to keep the studies in (default: $ASD_STORAGE, if set)"
     )
     where.add_argument("--inline", action="store_true", help="train without Ray Train, for debugging")
+    where.add_argument(
+        "--address",
+        metavar="CLUSTER",
+        help="Ray cluster: auto or host:port joins it, http(s)://host:port sends the search there (default: none)",
+    )
+    where.add_argument("--follow", metavar="RUN", help="show again what a run sent to --address prints")
+    where.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="environment variable that a search sent to a cluster is to have, too",
+    )
+    where.add_argument("--insecure", action="store_true", help="accept a cluster that lets in anybody")
     return parser.parse_args()
 
 
@@ -100,9 +115,13 @@ def settings(arguments: argparse.Namespace) -> list[str]:
 
 def command(arguments: argparse.Namespace) -> int:
     from asd_ray.config import load_config
+    from asd_ray.search import address
 
+    if address.is_for_a_job(arguments):
+        return address.run_as_job(arguments, sys.argv[1:], script=Path(__file__))
     began = time.monotonic()
     config = load_config(arguments.config or (None if arguments.data else QUICK), settings(arguments))
+    joined = address.joined_address(arguments.address, insecure=arguments.insecure)
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.search.budget import Deadline
     from asd_ray.search.tuner import SearchStoppedError
@@ -122,6 +141,7 @@ def command(arguments: argparse.Namespace) -> int:
                 space_name=arguments.space,
                 storage=arguments.storage,
                 deadline=deadline,
+                address=joined,
                 tell=lambda event: print_event(event, began),
             )
     except KeyboardInterrupt:

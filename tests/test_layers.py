@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (  # a module imports from its own layer and from those above it
-    ("command", "strict_yaml", "files", "locks", "clip"),
+    ("command", "strict_yaml", "places", "files", "locks", "tokens", "clip"),
     ("config", "runtime", "placement"),
     ("data",),
     ("losses",),
@@ -29,6 +29,7 @@ ALLOWED = {
         "training/link.py",
         "training/memory.py",
         "training/serve.py",
+        "search/cluster.py",
         "search/trainables.py",
         "search/mends.py",
         "search/pool.py",

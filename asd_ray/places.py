@@ -1,0 +1,193 @@
+"""Files and folders anywhere: a `Path` of this machine or of a shared disk, or an object of S3 or Google storage.
+
+`place` reads a text as the one or the other. An `ObjectPath` is a Path whose contents pyarrow fetches and puts, so
+that what takes a Path takes `s3://bucket/runs/first` as well. Objects are put whole: a reader finds the old
+contents or the new ones, never a part. There are no folders, only names with slashes; and no locks.
+"""
+
+import io
+import os
+import re
+from collections.abc import Generator
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path, PosixPath
+from types import SimpleNamespace
+from typing import IO, Any, NoReturn
+
+from asd_ray.command import InputError
+
+SCHEMES = ("s3", "gs")
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+def place(text: "str | os.PathLike[str]") -> Path:
+    """The path that a text names. Raises InputError for a URL of another kind.
+
+    >>> place("s3://bucket/runs/first") / "run.yaml"
+    ObjectPath('s3://bucket/runs/first/run.yaml')
+    >>> place("runs/first").name
+    'first'
+    """
+    if isinstance(text, Path):
+        return text
+    found = _URL.fullmatch(str(text))
+    if found is None:
+        return Path(text)
+    scheme, rest = found.groups()
+    if scheme not in SCHEMES:
+        raise InputError(
+            f"{text}: {scheme}:// is not supported; give s3://bucket/..., gs://bucket/..., or a folder"
+        )
+    if re.search(r"[?#]", rest) or not rest.strip("/") or rest.startswith("/"):
+        raise InputError(
+            f"{text}: give {scheme}://bucket/name; another server than the usual one is named by AWS_ENDPOINT_URL"
+        )
+    return ObjectPath(f"{scheme}:", rest)
+
+
+def is_object(path: Path) -> bool:
+    return isinstance(path, ObjectPath)
+
+
+@lru_cache
+def _filesystem(scheme: str, bucket: str) -> Any:
+    """pyarrow's client of a bucket; who we are comes from the environment, or from the machine's role."""
+    from pyarrow import fs
+
+    if scheme == "gs":
+        return fs.FileSystem.from_uri(f"gs://{bucket}")[0]
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    try:
+        if region is None and endpoint is None:
+            region = fs.resolve_s3_region(bucket)
+    except OSError as error:
+        raise InputError(f"s3://{bucket}: {_reason(error)}; see to the name, or set AWS_REGION") from error
+    return fs.S3FileSystem(endpoint_override=endpoint, region=region or "us-east-1")
+
+
+def _reason(error: OSError) -> str:
+    return " ".join((error.strerror or str(error)).split())[:300]
+
+
+class ObjectPath(PosixPath):
+    """An object of a bucket, or a name that such names begin with, as a Path.
+
+    What is not here would touch this machine's disk, and raises TypeError.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        scheme, *names = self.parts
+        return f"{scheme}//{'/'.join(names)}"
+
+    def __repr__(self) -> str:
+        return f"ObjectPath({str(self)!r})"
+
+    def as_posix(self) -> str:
+        return str(self)
+
+    def __fspath__(self) -> NoReturn:
+        raise TypeError(f"{self}: an object has no place on a disk")
+
+    @property
+    def filesystem(self) -> Any:
+        return _filesystem(self.parts[0].removesuffix(":"), self.parts[1])
+
+    @property
+    def key(self) -> str:
+        """The name that the filesystem knows it by: bucket/name."""
+        return "/".join(self.parts[1:])
+
+    def _info(self) -> Any:
+        from pyarrow import fs
+
+        info = self.filesystem.get_file_info(self.key)
+        return None if info.type == fs.FileType.NotFound else info
+
+    def exists(self) -> bool:
+        return self._info() is not None
+
+    def is_file(self) -> bool:
+        info = self._info()
+        return info is not None and bool(info.is_file)
+
+    def is_dir(self) -> bool:
+        info = self._info()
+        return info is not None and not info.is_file
+
+    def stat(self, *, follow_symlinks: bool = True) -> Any:
+        info = self._info()
+        if info is None:
+            raise FileNotFoundError(2, "No such object", str(self))
+        return SimpleNamespace(st_size=info.size or 0, st_mtime_ns=info.mtime_ns or 0)
+
+    def open(self, mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
+        """To read, or to write: what is written is put when the file is closed."""
+        if mode not in ("r", "rb", "w", "wb"):
+            raise TypeError(f"{self}: an object cannot be opened with mode {mode}")
+        if "w" in mode:
+            file: Any = self.filesystem.open_output_stream(self.key)
+        else:
+            file = self.filesystem.open_input_file(self.key)
+        if "b" in mode:
+            return file  # type: ignore[no-any-return]
+        names = ("encoding", "errors", "newline")
+        return io.TextIOWrapper(file, **{name: value for name, value in options.items() if name in names})
+
+    def read_bytes(self) -> bytes:
+        with self.open("rb") as file:
+            return bytes(file.read())
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
+
+    def write_bytes(self, data: Any) -> int:
+        with self.open("wb") as file:
+            file.write(data)
+        return len(data)
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        """Nothing to do: there are no folders."""
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            self.filesystem.delete_file(self.key)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def replace(self, target: Any) -> "ObjectPath":
+        """Copied there, then removed here: a reader of the target finds the old one or the new one."""
+        self.filesystem.copy_file(self.key, target.key)
+        self.unlink()
+        return target  # type: ignore[no-any-return]
+
+    def resolve(self, strict: bool = False) -> "ObjectPath":
+        return self
+
+    def absolute(self) -> "ObjectPath":
+        return self
+
+    def iterdir(self) -> Generator["ObjectPath", None, None]:
+        yield from self._below(recursive=False)
+
+    def glob(self, pattern: str) -> Generator["ObjectPath", None, None]:
+        """Names below that fit, part by part; `**` is for rglob."""
+        wanted = pattern.split("/")
+        for path in self._below(recursive=len(wanted) > 1):
+            names = path.parts[len(self.parts) :]
+            if len(names) == len(wanted) and all(map(fnmatchcase, names, wanted)):
+                yield path
+
+    def rglob(self, pattern: str) -> Generator["ObjectPath", None, None]:
+        yield from (path for path in self._below(recursive=True) if fnmatchcase(path.name, pattern))
+
+    def _below(self, *, recursive: bool) -> Generator["ObjectPath", None, None]:
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self.key, allow_not_found=True, recursive=recursive)
+        for info in self.filesystem.get_file_info(selector):
+            yield ObjectPath(self.parts[0], info.path)

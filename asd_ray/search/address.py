@@ -1,0 +1,140 @@
+"""Where a search runs, as its command line says it: here, on a cluster that is joined, or sent there as a job.
+
+The job runs the very command line that was typed. In it, `JOB` is set, and the address is the cluster around it.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from asd_ray.command import INTERRUPTED, InputError, interruptible
+from asd_ray.tokens import MODE, PATH, TOKEN, own_token
+
+JOB = "ASD_JOB"
+_DASHBOARD = re.compile(r"https?://[^/]+/?")
+_SHARED = re.compile(r"/|[a-z0-9]+://")  # a path that means the same on every machine, if they share it
+
+
+def joined_address(address: str | None, *, insecure: bool) -> str | None:
+    """The address to join: None for this machine. Raises InputError for a cluster that lets in anybody."""
+    if os.environ.get(JOB):
+        return "auto"
+    if address is None:
+        return None
+    if not re.fullmatch(r"auto|[^\s/]+:\d+", address):
+        raise InputError(f"--address {address}: give auto, host:port, or http(s)://host:port of a dashboard")
+    own_token()
+    if not insecure and _lets_in_anybody(address):
+        raise InputError(
+            f"--address {address}: this cluster lets in anybody, without a token: whoever reaches it can run any "
+            f"program there; start its nodes with {MODE}=token, or give --insecure"
+        )
+    if not insecure:
+        os.environ[MODE] = "token"  # read when ray is imported
+    return address
+
+
+def _lets_in_anybody(address: str) -> bool:
+    """Whether the cluster answers a process that shows no token."""
+    hidden = (TOKEN, PATH)
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    asked = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address],
+        env={**environment, MODE: "disabled"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return asked.returncode == 0
+
+
+def is_for_a_job(arguments: argparse.Namespace) -> bool:
+    """Whether the command is to be done by a job of a cluster, and this process is not that job."""
+    sent = bool(_DASHBOARD.fullmatch(arguments.address or ""))
+    if arguments.follow and not sent:
+        raise InputError(f"--follow {arguments.follow}: give --address http(s)://host:port of its cluster, too")
+    return sent and not os.environ.get(JOB)
+
+
+def run_as_job(arguments: argparse.Namespace, words: Sequence[str], *, script: Path) -> int:
+    """Send a search to the cluster, or find it there, and show what it prints; its exit status.
+
+    `words` are the arguments as typed, `script` is what reads them. Raises InputError.
+    """
+    from asd_ray.search import cluster
+
+    root = script.resolve().parents[1]
+    if not arguments.follow:
+        _check(arguments)
+    client = cluster.connect(arguments.address, insecure=arguments.insecure)
+    if arguments.follow:
+        job = cluster.find(client, arguments.follow)
+    else:
+        order = cluster.Order(
+            root=root,
+            words=[script.resolve().relative_to(root).as_posix(), *_without(words, "--storage")],
+            run=str(arguments.run),
+            files=_files(arguments),
+            variables=_variables(arguments),
+        )
+        job = cluster.submit(client, order, tell=lambda line: print(f"{arguments.address}: {line}", flush=True))
+    again = f"--address {arguments.address} --follow {arguments.follow or arguments.run}"
+    farewell = (
+        f"the search goes on there; see it again with: python {sys.argv[0]} {again}\n"
+        f"end it with: ray job stop --address {arguments.address} {job}"
+    )
+    try:
+        with interruptible(farewell):
+            return cluster.follow(client, job, write=lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises InputError for what would be another place on another machine."""
+    for option, path in (("--data", arguments.data), ("--run", arguments.run)):
+        if path is None:
+            raise InputError(
+                f"--address {arguments.address}: give {option}, a place that all its nodes see: s3://..., "
+                "gs://..., or a folder of a shared disk"
+            )
+    sources = [("--warm-start", text) for text in arguments.warm_start or ()]
+    for option, path in (("--data", arguments.data), ("--run", arguments.run), *sources):
+        if not _SHARED.match(str(path)):
+            raise InputError(
+                f"{option} {path}: lies on this machine, or in the job's own copy of this folder, which goes "
+                "with it; give s3://..., gs://..., or the whole path of a folder on a disk that all nodes share"
+            )
+
+
+def _files(arguments: argparse.Namespace) -> list[str]:
+    """What the command line names of the folder that is sent."""
+    spaces = [arguments.space] if arguments.space.endswith((".yaml", ".yml")) else []
+    named = [*([arguments.config] if arguments.config else []), *spaces, *(arguments.enqueue or [])]
+    return [str(name) for name in named if "://" not in str(name)]
+
+
+def _variables(arguments: argparse.Namespace) -> dict[str, str]:
+    """What the job's environment is to hold. A password is no matter for a command line, which others can see."""
+    from asd_ray.search.storage import VARIABLE  # imports optuna
+
+    for name in arguments.env:
+        if name not in os.environ:
+            raise InputError(f"--env {name}: is not set here; set it, or leave it out")
+    storage = arguments.storage or os.environ.get(VARIABLE)
+    return (
+        {name: os.environ[name] for name in arguments.env} | ({VARIABLE: storage} if storage else {}) | {JOB: "1"}
+    )
+
+
+def _without(words: Sequence[str], option: str) -> list[str]:
+    """A command line without an option and its value."""
+    kept = [word for word in words if not word.startswith(f"{option}=")]
+    while option in kept:
+        at = kept.index(option)
+        del kept[at : at + 2]
+    return kept
