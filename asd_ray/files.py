@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside, flushed to the disk, renamed."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from asd_ray.command import InputError
+from asd_ray.places import ObjectPath, is_object
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 _PART = re.compile(r"\..+\.\d+\.part")  # as `writing` names them
@@ -22,6 +24,10 @@ def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
     What bore the name before is kept as `keep`, if given. Raises InputError, naming the file and the cause,
     when the disk is full or refuses.
     """
+    if isinstance(path, ObjectPath):
+        with _putting(path, keep=keep) as file:
+            yield file
+        return
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,16 +47,31 @@ def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def _putting(path: ObjectPath, *, keep: Path | None) -> Iterator[BinaryIO]:
+    """An object is put in one piece, once all of it is there."""
+    file = io.BytesIO()
+    yield file
+    try:
+        if keep is not None and path.exists():
+            path.copy_to(keep)
+        path.write_bytes(file.getbuffer())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> InputError:
     """The one message for a full disk, a folder that is read-only, and the like."""
     reason = error.strerror or str(error).splitlines()[0]
+    if is_object(path):
+        return InputError(f"{path}: cannot be put ({reason}); see to the bucket, and to your rights there")
     mend = "choose another folder, or mend this one" if error.errno in _REFUSED else "free some space there"
     return InputError(f"{path}: cannot be written ({reason}); {mend}")
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writers left of their files below a folder that nobody writes to now."""
-    for part in folder.rglob(".*.part"):
+    for part in () if is_object(folder) else folder.rglob(".*.part"):
         if _PART.fullmatch(part.name):
             part.unlink(missing_ok=True)
 

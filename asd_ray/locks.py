@@ -4,6 +4,9 @@ The lock is the system's (flock) and goes with its process, however that ends; t
 who holds it. On NFS, flock holds between machines where the server and both mounts support it (Linux since NFSv3
 with lockd, or NFSv4); with `nolock` or `local_lock=flock` each machine has locks of its own. There, see to it that
 only one machine works on a folder, or keep the studies in PostgreSQL, whose lock holds everywhere.
+
+Object storage has no such lock. A search there has its studies in PostgreSQL, and is held by their lock; whoever
+prepares shards or trains one config there has to see to it alone (each object is whole all the same).
 """
 
 import fcntl
@@ -15,6 +18,7 @@ from typing import IO
 
 from asd_ray.command import InputError
 from asd_ray.files import cannot_write
+from asd_ray.places import is_object
 
 LOCK = ".lock"
 
@@ -31,6 +35,9 @@ def folder_lock(folder: Path, *, mend: str, tell: Callable[[str], None] = lambda
     `tell` hears of a holder that ended without letting go: killed, or its machine switched off. Raises InputError
     naming the holder, and `mend`, when it is held.
     """
+    if is_object(folder):
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("a+")

@@ -1,9 +1,14 @@
 """Where in a cluster Ray puts things: what must outlive the nodes of the lanes stays on the node of the driver."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 
+from asd_ray.command import InputError
+
+ANSWER_S = 60.0
 NODE_ID = "ray.io/node-id"  # the label that Ray gives every node
 
 
@@ -16,3 +21,27 @@ def living_nodes() -> list[dict[str, Any]]:
     """What Ray says of the nodes that are there."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
+
+
+def on_every_node(check: Callable[[], None]) -> None:
+    """Have a check done on every living node. Raises the first InputError; a node that does not answer passes."""
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(check)
+    asked = [task.options(label_selector={NODE_ID: node["NodeID"]}).remote() for node in living_nodes()]
+    done, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_S)
+    for answer in done:
+        with plain_errors():
+            try:
+                ray.get(answer)
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
+                continue
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a user can mend in a task: its InputError comes as it was raised, not wrapped by Ray."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise error.cause from None
+        raise

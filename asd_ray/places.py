@@ -5,10 +5,13 @@ that what takes a Path takes `s3://bucket/runs/first` as well. Objects are put w
 contents or the new ones, never a part. There are no folders, only names with slashes; and no locks.
 """
 
+import errno
 import io
 import os
 import re
-from collections.abc import Generator
+import shutil
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PosixPath
@@ -63,12 +66,48 @@ def _filesystem(scheme: str, bucket: str) -> Any:
         if region is None and endpoint is None:
             region = fs.resolve_s3_region(bucket)
     except OSError as error:
-        raise InputError(f"s3://{bucket}: {_reason(error)}; see to the name, or set AWS_REGION") from error
+        raise InputError(
+            f"s3://{bucket}: {' '.join(str(error).split())[:300]}; see to the name, or set AWS_REGION"
+        ) from error
     return fs.S3FileSystem(endpoint_override=endpoint, region=region or "us-east-1")
 
 
-def _reason(error: OSError) -> str:
-    return " ".join((error.strerror or str(error)).split())[:300]
+def sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """Of the files of these names in a folder; those that are not there are left out."""
+    if isinstance(folder, ObjectPath):
+        return folder.sizes()
+    return {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+
+
+def remove_folder(folder: Path) -> None:
+    """A folder with all that is in it; nothing to do if there is none."""
+    if isinstance(folder, ObjectPath):
+        folder.remove_all()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def ray_storage(folder: Path) -> dict[str, Any]:
+    """How Ray's run configs are told of a folder."""
+    if isinstance(folder, ObjectPath):
+        return {"storage_path": folder.key, "storage_filesystem": folder.filesystem}
+    return {"storage_path": str(folder)}
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """What the server answers, as the system's errors have it: with a number and one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such object") from error
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, " ".join(str(error).split())[:300]) from error
+
+
+def _object(path: Path) -> "ObjectPath":
+    assert isinstance(path, ObjectPath)
+    return path
 
 
 class ObjectPath(PosixPath):
@@ -104,7 +143,8 @@ class ObjectPath(PosixPath):
     def _info(self) -> Any:
         from pyarrow import fs
 
-        info = self.filesystem.get_file_info(self.key)
+        with _asking():
+            info = self.filesystem.get_file_info(self.key)
         return None if info.type == fs.FileType.NotFound else info
 
     def exists(self) -> bool:
@@ -125,28 +165,25 @@ class ObjectPath(PosixPath):
         return SimpleNamespace(st_size=info.size or 0, st_mtime_ns=info.mtime_ns or 0)
 
     def open(self, mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
-        """To read, or to write: what is written is put when the file is closed."""
-        if mode not in ("r", "rb", "w", "wb"):
+        """To read. An object is written by `files.writing`, or put in one piece by `write_bytes`."""
+        if mode not in ("r", "rb"):
             raise TypeError(f"{self}: an object cannot be opened with mode {mode}")
-        if "w" in mode:
-            file: Any = self.filesystem.open_output_stream(self.key)
-        else:
-            file = self.filesystem.open_input_file(self.key)
-        if "b" in mode:
-            return file  # type: ignore[no-any-return]
+        with _asking():
+            file: Any = self.filesystem.open_input_file(self.key)
         names = ("encoding", "errors", "newline")
-        return io.TextIOWrapper(file, **{name: value for name, value in options.items() if name in names})
+        given = {name: value for name, value in options.items() if name in names}
+        return file if "b" in mode else io.TextIOWrapper(file, **given)
 
     def read_bytes(self) -> bytes:
-        with self.open("rb") as file:
+        with self.open("rb") as file, _asking():
             return bytes(file.read())
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
     def write_bytes(self, data: Any) -> int:
-        with self.open("wb") as file:
-            file.write(data)
+        with _asking(), self.filesystem.open_output_stream(self.key) as stream:
+            stream.write(data)
         return len(data)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
@@ -154,19 +191,24 @@ class ObjectPath(PosixPath):
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            self.filesystem.delete_file(self.key)
+            with _asking():
+                self.filesystem.delete_file(self.key)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
-    def replace(self, target: Any) -> "ObjectPath":
-        """Copied there, then removed here: a reader of the target finds the old one or the new one."""
-        self.filesystem.copy_file(self.key, target.key)
-        self.unlink()
-        return target  # type: ignore[no-any-return]
+    def copy_to(self, target: Path) -> None:
+        with _asking():
+            self.filesystem.copy_file(self.key, _object(target).key)
+
+    def remove_all(self) -> None:
+        """Every object whose name begins with this one and a slash."""
+        with suppress(FileNotFoundError), _asking():
+            self.filesystem.delete_dir(self.key)
 
     def resolve(self, strict: bool = False) -> "ObjectPath":
-        return self
+        scheme, *names = self.parts
+        return ObjectPath(scheme, os.path.normpath("/".join(names)))
 
     def absolute(self) -> "ObjectPath":
         return self
@@ -189,5 +231,16 @@ class ObjectPath(PosixPath):
         from pyarrow import fs
 
         selector = fs.FileSelector(self.key, allow_not_found=True, recursive=recursive)
-        for info in self.filesystem.get_file_info(selector):
+        with _asking():
+            found = self.filesystem.get_file_info(selector)
+        for info in found:
             yield ObjectPath(self.parts[0], info.path)
+
+    def sizes(self) -> dict[str, int]:
+        """Of all objects below, by their names as seen from here, in one request for a thousand of them."""
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self.key, allow_not_found=True, recursive=True)
+        with _asking():
+            found = self.filesystem.get_file_info(selector)
+        return {info.path.removeprefix(f"{self.key}/"): info.size for info in found if info.is_file}

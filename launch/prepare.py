@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd_ray.command import DONE, Parser, run_command
+from asd_ray.places import place
 
 if TYPE_CHECKING:  # what needs pyarrow and ray is imported after parsing, so that --help is quick
     from asd_ray.data.corpus import Problem
@@ -28,7 +29,7 @@ MOST_PROBLEMS_SHOWN = 20
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("datasets", metavar="DATASETS", type=Path, help="folder of the recordings")
-    parser.add_argument("--out", metavar="SHARDS", type=Path, required=True, help="folder for the shards")
+    parser.add_argument("--out", metavar="SHARDS", type=place, required=True, help="folder for the shards")
     parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     parser.add_argument(

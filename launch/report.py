@@ -8,14 +8,14 @@ Writes report/ (report.md, summary.json, trials.csv), best/ and models/ anew.
 
 import argparse
 import sys
-from pathlib import Path
 
 from asd_ray.command import DONE, Parser, run_command
+from asd_ray.places import place
 
 
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument("run", metavar="RUN", type=Path, help="run folder")
+    parser.add_argument("run", metavar="RUN", type=place, help="run folder")
     parser.add_argument(
         "--storage", metavar="URL", help="PostgreSQL server of the studies (default: $ASD_STORAGE)"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd_ray.command import BAD_INPUT, DONE, InputError, Parser, run_command
+from asd_ray.places import place
 
 if TYPE_CHECKING:
     from asd_ray.scoring.detector import Scored
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="best/<machine_type>.yaml of a search")
+    parser.add_argument("config", metavar="CONFIG", type=place, help="best/<machine_type>.yaml of a search")
     parser.add_argument("recordings", metavar="RECORDING", type=Path, nargs="+")
     parser.add_argument("--machine-id", help="of all recordings, e.g. id_02")
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")

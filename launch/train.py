@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd_ray.command import DONE, FAILED, INTERRUPTED, InputError, Parser, interruptible, run_command
+from asd_ray.places import place
 
 if TYPE_CHECKING:
     from asd_ray.config import RunConfig
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument("config", metavar="CONFIG", type=Path)
+    parser.add_argument("config", metavar="CONFIG", type=place)
     parser.add_argument(
-        "--data", type=Path, help="shards, or a folder of recordings (default: those of the search)"
+        "--data", type=place, help="shards, or a folder of recordings (default: those of the search)"
     )
-    parser.add_argument("--out", type=Path, help="folder of the training (default: full/ beside best/)")
+    parser.add_argument("--out", type=place, help="folder of the training (default: full/ beside best/)")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int)
@@ -38,7 +39,7 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.search.full import TrainingFailedError
 
-    data = arguments.data or (Path(found["data"]) if found else None)
+    data = arguments.data or (place(found["data"]) if found else None)
     if data is None:
         raise InputError(f"{arguments.config}: names no data; give --data")
     if not data.exists():

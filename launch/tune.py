@@ -48,7 +48,7 @@ def parse() -> argparse.Namespace:
     what = parser.add_argument_group("what is searched")
     what.add_argument("--data", type=place, help="shards, or a folder of recordings (default: a built-in corpus)")
     what.add_argument("--run", type=place, help="run folder (default: runs/ and a name of what is searched)")
-    what.add_argument("--config", type=Path, help="YAML file of settings (default: the published ones)")
+    what.add_argument("--config", type=place, help="YAML file of settings (default: the published ones)")
     what.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="one setting, e.g. model.width=0.5"
     )

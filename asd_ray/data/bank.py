@@ -7,7 +7,6 @@ to its GPU. Streamed: a corpus that fits nowhere is read, and its log-mels compu
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, bl
 from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
-from asd_ray.placement import on_this_node
+from asd_ray.placement import on_this_node, plain_errors
 
 PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
 SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
@@ -59,7 +58,7 @@ class Source:
         def read(rows: dict[str, npt.NDArray[Any]]) -> pa.Table:
             return pa.concat_tables([self.read(str(path)) for path in rows["item"]])
 
-        with _plain_errors():
+        with plain_errors():
             dataset: ray.data.Dataset = _tasks(paths, read, per_task=1, here=True).materialize()
         return dataset
 
@@ -90,17 +89,6 @@ def _tasks(items: list[Any], read: Callable[..., Any], *, per_task: int, here: b
     )
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """A damaged shard is the user's to mend: its InputError comes as it was raised, not wrapped by Ray."""
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from None
-        raise
-
-
 class Streamed:
     """Clips that are read from their shards again for every epoch; only some hundred are in memory at a time."""
 
@@ -121,14 +109,14 @@ class Streamed:
             local_shuffle_buffer_size=max(SHUFFLED_CLIPS, batch_size),
             local_shuffle_seed=int(rng.integers(2**31)),
         )
-        with _plain_errors():
+        with plain_errors():
             for table in _without_small_end(tables, smallest):
                 yield self._batch(table)
 
     def read_batches(self, index_N: Index, *, batch_size: int) -> Iterator[tuple[Index, Batch]]:
         stream = self._stream(self._pieces(index_N), index_N)
         tables: Iterable[pa.Table] = stream.iter_batches(batch_size=batch_size, batch_format="pyarrow")
-        with _plain_errors():
+        with plain_errors():
             for table in tables:
                 clip_id = np.array(table.column("clip_id").to_pylist())
                 yield np.searchsorted(self.labels.clip_id, clip_id), self._batch(table)

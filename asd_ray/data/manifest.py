@@ -18,6 +18,7 @@ from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE, SPLITS, Machine, Split
 from asd_ray.command import InputError
 from asd_ray.data.corpus import Problem
 from asd_ray.files import write_whole
+from asd_ray.places import is_object, sizes
 
 MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
 SHARD_PATH = r"[A-Za-z0-9][A-Za-z0-9_-]*/(train|valid|test|eval)/\d{5}-[0-9a-f]{12}\.parquet"
@@ -93,7 +94,7 @@ class Manifest(_Strict):
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read and check the manifest of a local folder, and that each shard is there in its full size."""
+        """Read and check the manifest of a folder, and that each shard is there in its full size."""
         path = folder / MANIFEST
         try:
             text = path.read_text(encoding="utf-8")
@@ -102,11 +103,11 @@ class Manifest(_Strict):
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read ({error}); prepare the shards again") from error
         manifest = cls.parse(text, where=str(path))
+        found = sizes(folder, (shard.path for shard in manifest.shards))
         for shard in manifest.shards:
-            file = folder / shard.path
-            if not file.is_file() or file.stat().st_size != shard.bytes:
-                state = "cut or changed" if file.is_file() else "missing"
-                raise InputError(f"{file}: this shard is {state}; prepare the shards again")
+            if found.get(shard.path) != shard.bytes:
+                state = "cut or changed" if shard.path in found else "missing"
+                raise InputError(f"{folder / shard.path}: this shard is {state}; prepare the shards again")
         return manifest
 
     @classmethod
@@ -136,7 +137,8 @@ def read_shard(path: Path, *, columns: Sequence[str] | None = None, row_group: i
     """
     names = list(columns) if columns is not None else None
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        source = path.open("rb") if is_object(path) else path
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             return file.read(names) if row_group is None else file.read_row_group(row_group, names)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]

@@ -24,6 +24,7 @@ from asd_ray.data.shards import (
     write_shard,
 )
 from asd_ray.locks import folder_lock
+from asd_ray.places import place
 
 # Starting Ray costs five to twenty seconds; one core prepares about 200 clips in a second.
 FEWEST_CLIPS_FOR_RAY = 2048
@@ -95,7 +96,7 @@ def _write_shards(
 ) -> list[ShardResult]:
     """The results of all plans, in the order in which they come."""
     clips = {plan.path: len(plan.clips) for plan in plans}
-    left = sum(len(plan.clips) for plan in plans if not (Path(plan.out) / plan.path).is_file())
+    left = sum(len(plan.clips) for plan in plans if not (place(plan.out) / plan.path).is_file())
     results = _here(plans) if left < FEWEST_CLIPS_FOR_RAY else _by_ray(plans)
     done: list[ShardResult] = []
     with closing(results):  # whatever is raised here, Ray is shut down before it goes on

@@ -42,6 +42,7 @@ from asd_ray.data.manifest import (
 )
 from asd_ray.data.manifest import read_labels as read_labels
 from asd_ray.files import writing
+from asd_ray.places import place
 
 CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
 CLIPS_PER_ROW_GROUP = 16
@@ -83,11 +84,11 @@ def plan_shards(corpus: Corpus, out: Path, *, valid_fraction: float, resample: b
     index = {machine: number for number, machine in enumerate(classes)}
     types = machine_types(classes)
 
-    def place(clip: Clip) -> tuple[int, int]:
+    def position(clip: Clip) -> tuple[int, int]:
         return types.index(clip.machine_type), SPLITS.index(clip.split)
 
     plans = []
-    for _, group in groupby(sorted(clips, key=lambda clip: (*place(clip), clip.clip_id)), key=place):
+    for _, group in groupby(sorted(clips, key=lambda clip: (*position(clip), clip.clip_id)), key=position):
         members = [(clip, index[clip.machine]) for clip in group]
         for start in range(0, len(members), CLIPS_PER_SHARD):
             chosen = tuple(members[start : start + CLIPS_PER_SHARD])
@@ -134,7 +135,7 @@ def write_shard(plan: ShardPlan) -> ShardResult:
 
     Bad recordings are left out and listed in the result and in the file. Raises InputError if the disk fails.
     """
-    path = Path(plan.out) / plan.path
+    path = place(plan.out) / plan.path
     with suppress(InputError):  # missing or damaged: made below
         return _read_back(path, plan)
     rows, quarantined, notes = _decode(plan)
@@ -228,7 +229,7 @@ def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardRe
     try:
         return scorable(without_bad)
     except InputError as error:
-        out = Path(plans[0].out)
+        out = place(plans[0].out)
         write_quarantine(out, without_bad.problems)
         raise InputError(f"{error} ({len(bad)} cannot be used: see {out / QUARANTINE})") from error
 

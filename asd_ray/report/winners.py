@@ -102,7 +102,7 @@ def write_best(
             clips=threshold.num_clips,
             fitted_to=judged.threshold_clips,
         ),
-        model=os.path.relpath(model, path.parent),
+        model=os.path.relpath(str(model), str(path.parent)),
         model_sha256=sha256_of(model),
         classes=corpus.classes,
         data=corpus.path,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig
@@ -103,7 +103,7 @@ class Detector:
             config.model.name, width=config.model.width, num_classes=len(self.best.classes)
         )
         try:
-            self._classifier.load_state_dict(load_file(weights))
+            self._classifier.load_state_dict(load_tensors(weights.read_bytes()))
         except (SafetensorError, RuntimeError) as error:
             raise InputError(f"{weights}: {str(error).splitlines()[0]}") from error
         self._classifier.eval()

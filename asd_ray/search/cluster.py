@@ -1,5 +1,6 @@
 """A search as a job of a Ray cluster: sent there, followed from here, found again by the name of its run."""
 
+import logging
 import os
 import re
 import secrets
@@ -23,8 +24,12 @@ LIMIT = 100 * 2**20  # bytes of a request that the head takes
 LOOK_S = 1.0
 PATIENCE_S = 120.0  # without an answer: a laptop that wakes up, a tunnel that is set up again
 TIMEOUT_S = 10.0
+_SDK = "ray.dashboard.modules.dashboard_sdk"
 _RUN = "asd_run"  # in a job's metadata: the run folder
 # `ray job stop` is to a search what Ctrl-C is; it then needs a moment to end its lanes.
+# Ray tells of every file of ignored names.
+for _name in ("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir", _SDK):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 _STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 

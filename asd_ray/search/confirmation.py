@@ -6,7 +6,6 @@ trials/<uid>/seed-<seed>/     as of any trial, and outcome.json once the trainin
 The files are the only state: what has an outcome is not trained again. No ray.
 """
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from asd_ray.command import InputError
 from asd_ray.config import params_of
 from asd_ray.data.manifest import read_shard
 from asd_ray.files import write_whole
+from asd_ray.places import remove_folder
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import Strict, dump, load
@@ -147,7 +147,7 @@ class Confirmation:
         if found is not None and found.outcome == "lost":
             (folder / OUTCOME).unlink()  # the epochs that it had trained are kept
         elif (folder / OUTCOME).exists():
-            shutil.rmtree(folder)
+            remove_folder(folder)
 
     def end(self, training: Training, outcome: Outcome) -> None:
         if outcome.outcome == "lost":

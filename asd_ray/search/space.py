@@ -27,6 +27,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from asd_ray.command import InputError
 from asd_ray.config import TUNABLE, WHOLE_NUMBERS, RunConfig, with_params
+from asd_ray.places import place
 from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load, suggestion
 
 Params = dict[str, float]
@@ -259,7 +260,7 @@ def _holds(spec: Range | Choices, params: Mapping[str, float]) -> bool:
 
 def load_space(name_or_path: str) -> tuple[SearchSpace, str]:
     """A space by path, or by its name in `search_spaces/`; with its text, verbatim, for the run folder."""
-    path = Path(name_or_path)
+    path = place(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         shipped = sorted(item.stem for item in SPACES_DIR.glob("*.yaml"))
         if name_or_path not in shipped:

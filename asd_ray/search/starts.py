@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.command import InputError
 from asd_ray.config import TUNABLE, load_config, params_of, science, with_params
+from asd_ray.places import place
 from asd_ray.search.book import name_of
 from asd_ray.search.choice import TAUGHT
 from asd_ray.search.confirmation import read_confirmation
@@ -61,7 +62,7 @@ def read_starts(folder: Path, run: Run, *, clips: pa.Table, storage: str | None 
     known = _known_sources(folder, storage) if search.warm_start else ()
     earlier = [
         Starts(lines=(f"{path}: what it had to teach was learnt by an earlier call",))
-        if str(Path(path).resolve()) in known
+        if str(place(path).resolve()) in known
         else _earlier(path, folder, run, clips=clips, storage=storage)
         for path in dict.fromkeys(search.warm_start)
     ]
@@ -106,10 +107,10 @@ def _known_sources(folder: Path, storage: str | None) -> list[str]:
 
 
 def _enqueued(path: str, run: Run, clips: pa.Table) -> Params:
-    point = _searched(params_of(load_config(Path(path))), run)
+    point = _searched(params_of(load_config(place(path))), run)
     if problem := _outside(point, run):
         raise InputError(f"--enqueue {path}: {problem}; change it there, or widen the search space")
-    home = Path(path).resolve().parent.parent
+    home = place(path).resolve().parent.parent
     if (home / RUN).exists():  # best/<machine_type>.yaml of a search
         _check_labels(f"--enqueue {path}", read_run(home)[1], clips, protocol=run.protocol)
     return point
@@ -145,7 +146,7 @@ def _outside(point: Params, run: Run) -> str | None:
 
 def _earlier(text: str, folder: Path, run: Run, *, clips: pa.Table, storage: str | None) -> Starts:
     """What another run folder has to offer: points and values if they mean the same here, else the best points."""
-    path = Path(text)
+    path = place(text)
     if path.resolve() == folder.resolve():
         raise InputError(f"--warm-start {text}: is the folder of this run; name an earlier one")
     then, their_clips = read_run(path)

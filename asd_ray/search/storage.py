@@ -7,7 +7,6 @@ own for their studies, so that they do not meet.
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,8 +18,9 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 
 from asd_ray.command import InputError
 from asd_ray.config import params_of
+from asd_ray.places import is_object
 from asd_ray.search.journal import Journal, repair_journal
-from asd_ray.search.postgresql import PostgreSQLStore, Server
+from asd_ray.search.postgresql import FORM, PostgreSQLStore, Server
 from asd_ray.search.runfolder import JOURNAL, RUN, TRIALS, Kept, Run
 from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import load
@@ -55,10 +55,19 @@ class JournalStore:
         return nullcontext()
 
     def open(self, folder: Path) -> tuple[BaseStorage, int]:
+        _refuse_object(folder)
         path = folder / JOURNAL
         cut = repair_journal(path)
         _refuse_lost(folder, path, cut=cut)
         return JournalStorage(Journal(path)), cut
+
+
+def _refuse_object(folder: Path) -> None:
+    if is_object(folder):
+        raise InputError(
+            f"{folder}: a journal grows line by line, and an object is only ever put whole; keep the studies in "
+            f"PostgreSQL (--storage {FORM}), or the run folder on a disk that all nodes share"
+        )
 
 
 def _refuse_lost(folder: Path, journal: Path, *, cut: int = 0) -> None:
@@ -82,6 +91,7 @@ def find_store(folder: Path, url: str | None = None) -> Store:
     given = url or (None if recorded == Kept() else os.environ.get(VARIABLE))
     if given is None:
         if recorded is None or recorded == Kept():
+            _refuse_object(folder)
             return JournalStore()
         raise InputError(
             f"{folder}: its studies are kept in {recorded.name}; give --storage postgresql://USER:PASSWORD@"
@@ -120,7 +130,7 @@ def _read_copy(folder: Path, run: Run, scratch: Path) -> Studies:
     journal = folder / JOURNAL
     try:
         if journal.exists():
-            shutil.copyfile(journal, scratch / JOURNAL)
+            (scratch / JOURNAL).write_bytes(journal.read_bytes())
         cut = repair_journal(scratch / JOURNAL)
         _refuse_lost(folder, scratch / JOURNAL, cut=cut)
         return open_studies(scratch, run, take_over=False, store=JournalStore())[0]

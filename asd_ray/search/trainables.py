@@ -5,13 +5,13 @@ Without torch, which Tune's processes would import for nothing.
 
 import json
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 from ray import tune
 
 from asd_ray.config import RunConfig, with_params, with_seed
+from asd_ray.places import place
 from asd_ray.training.link import Link, acquire, listed_lanes
 from asd_ray.training.order import Order, Report
 
@@ -52,7 +52,7 @@ class TrialRunner(tune.Trainable):
             config=with_seed(config, new_config.get("seed", config.train.seed)),
             machine_types=tuple(new_config["machine_types"]),
             score_at=tuple(new_config.get("score_at", self._score_at)),
-            folder=str(Path(self._trials) / new_config.get("folder", new_config["uid"])),
+            folder=str(place(self._trials) / new_config.get("folder", new_config["uid"])),
             corpus=self._corpus,
         )
         self._ending = ending_of(self._commander.start(order))

@@ -4,7 +4,6 @@ Tune's own state is disposable; what is known lies in the studies. A search that
 on by the same call.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +17,11 @@ from ray import tune
 
 from asd_ray.config import LaneConfig, RunConfig
 from asd_ray.data.bank import Bank, Source
-from asd_ray.data.manifest import Manifest
+from asd_ray.data.manifest import MANIFEST, Manifest
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
-from asd_ray.placement import on_this_node
+from asd_ray.placement import on_every_node, on_this_node
+from asd_ray.places import place, ray_storage, remove_folder
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import count_to_confirm, open_confirmation
@@ -38,6 +38,7 @@ from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
+from asd_ray.sight import Sight, shown
 from asd_ray.training.lane import Lane, LaneSettings, name_lane
 from asd_ray.training.link import list_lanes
 
@@ -79,18 +80,20 @@ def run_search(
     if deadline.over or (not missing and not to_confirm):
         _end(folder, run, studies, deadline=deadline, tell=tell)
         return
-    clips = sum(shard.rows for shard in Manifest.load(Path(run.corpus.path)).shards)
-    lanes_of = _lanes_of_machine if address is None or run.config.lanes.inline else _lanes_of_cluster
+    shards = place(run.corpus.path)
+    clips = sum(shard.rows for shard in Manifest.load(shards).shards)
+    here = address is None or run.config.lanes.inline
     with (
         scratch_folder(folder) as scratch,
         _ray_with_room(address, clips, run.config.lanes) as room,
-        lanes_of(
+        _seen_from_all_nodes(folder, shards, address) as sight,
+        (_lanes_of_machine if here else partial(_lanes_of_cluster, sight=sight))(
             run,
             room,
             trials=max(missing, to_confirm),
             read=partial(
                 read_clips,
-                Path(run.corpus.path),
+                shards,
                 run.config,
                 visible_labels=visible_labels,
                 streams=room.streams,
@@ -119,6 +122,17 @@ def _ray_with_room(address: str | None, clips: int, lanes: LaneConfig) -> Iterat
     room = make_room(clips, lanes)
     with local_ray(object_store_bytes=room.store_bytes):
         yield room
+
+
+@contextmanager
+def _seen_from_all_nodes(folder: Path, shards: Path, address: str | None) -> Iterator[Sight | None]:
+    """What workers on other machines look for. Raises InputError where a node does not see the run or the data."""
+    if address is None:
+        yield None
+        return
+    with shown(folder.resolve(), shards.resolve() / MANIFEST) as sight:
+        on_every_node(sight.check)
+        yield sight
 
 
 @contextmanager
@@ -152,6 +166,7 @@ def _lanes_of_cluster(
     scratch: Path,
     deadline: Deadline,
     tell: Tell,
+    sight: Sight | None = None,
 ) -> Iterator[tuple[Share, Bank, Lanes] | None]:
     """Lanes that come and go with the nodes of a cluster; None when the deadline comes before the first of them.
 
@@ -165,7 +180,8 @@ def _lanes_of_cluster(
     with pool_of_lanes(LanePool(share, trials=trials, tell=tell)) as pool:
         tell(room.words)
         bank = read()  # machines take minutes to come: they are asked for before
-        settings = LaneSettings(config=share.lane, num_classes=len(run.corpus.classes), storage=scratch)
+        num_classes = len(run.corpus.classes)
+        settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch, sight=sight)
         pool.serve(lambda name: Lane(name, bank, settings))
         pool.wait(deadline)
         if pool.trouble:
@@ -211,12 +227,12 @@ def _end(
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     path = (folder / SCRATCH).resolve()
-    shutil.rmtree(path, ignore_errors=True)  # of a killed driver
+    remove_folder(path)  # of a killed driver
     path.mkdir(parents=True)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
 
 
 def read_clips(shards: Path, config: RunConfig, *, visible_labels: list[str], streams: bool = False) -> Bank:
@@ -275,7 +291,7 @@ def _tune(
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(scratch),
+            **ray_storage(scratch),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher has them begun again
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own state

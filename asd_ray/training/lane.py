@@ -24,6 +24,8 @@ import ray.train
 from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank, Source
 from asd_ray.placement import on_this_node
+from asd_ray.places import ray_storage
+from asd_ray.sight import Sight
 from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath, free_placement_group
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
@@ -50,6 +52,7 @@ class LaneSettings:
     config: LaneConfig
     num_classes: int
     storage: Path  # Train's own files; disposable
+    sight: Sight | None = None  # of files that workers on other machines must see, too
 
 
 class Lane:
@@ -109,6 +112,7 @@ class Lane:
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
                 "source": source,  # of clips that are streamed
+                "sight": self._settings.sight,
                 "cpus": config.cpus,
                 "gpus": config.gpus or 1.0,
             },
@@ -119,7 +123,7 @@ class Lane:
             ),
             run_config=ray.train.RunConfig(
                 name=f"{self.name}-{attempt}",
-                storage_path=str(self._settings.storage),
+                **ray_storage(self._settings.storage),
                 failure_config=ray.train.FailureConfig(max_failures=-1),  # links count failures per trial
                 callbacks=[TellDeath(self.mailbox)],  # type: ignore[list-item]
             ),

@@ -45,6 +45,8 @@ def serve(loop_config: dict[str, Any]) -> None:
 
 def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
     """Take in the clips."""
+    if loop_config["sight"] is not None:
+        loop_config["sight"].check()
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, int(loop_config["cpus"])))
     device = ray.train.torch.get_device()

@@ -19,6 +19,7 @@ from torch import nn
 from asd_ray.config import signature
 from asd_ray.data.resident import Clips, Labels
 from asd_ray.files import to_json, write_whole, writing
+from asd_ray.places import place
 from asd_ray.scoring.metrics import MachineMetrics, objective_value
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import EpochResult, Training, fit
@@ -39,7 +40,7 @@ class Trial:
         world: int = 1,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
-        self.folder = Path(order.folder)
+        self.folder = place(order.folder)
         new_training = partial(
             Training,
             order.config,
