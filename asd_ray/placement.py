@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from asd_ray.command import InputError
+from asd_ray.sight import Sight, shown
 
 ANSWER_S = 60.0
 NODE_ID = "ray.io/node-id"  # the label that Ray gives every node
@@ -21,6 +23,20 @@ def living_nodes() -> list[dict[str, Any]]:
     """What Ray says of the nodes that are there."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
+
+
+@contextmanager
+def seen_from_all_nodes(folder: Path, data: Path, address: str | None) -> Iterator[Sight | None]:
+    """What workers look for before they train, on a cluster; None on this machine.
+
+    Raises InputError where a node that is there does not see the folder of the run, or a file of the data.
+    """
+    if address is None:
+        yield None
+        return
+    with shown(folder, data) as sight:
+        on_every_node(sight.check)
+        yield sight
 
 
 def on_every_node(check: Callable[[], None]) -> None:

@@ -20,7 +20,6 @@ import ray.data
 import torch
 
 from asd_ray.clip import SPLITS
-from asd_ray.command import InputError
 from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, blank_labels, collect, labels_of
 from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident

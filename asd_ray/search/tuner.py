@@ -20,7 +20,7 @@ from asd_ray.data.bank import Bank, Source
 from asd_ray.data.manifest import MANIFEST, Manifest
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
-from asd_ray.placement import on_every_node, on_this_node
+from asd_ray.placement import on_this_node, seen_from_all_nodes
 from asd_ray.places import place, ray_storage, remove_folder
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
@@ -38,7 +38,7 @@ from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
-from asd_ray.sight import Sight, shown
+from asd_ray.sight import Sight
 from asd_ray.training.lane import Lane, LaneSettings, name_lane
 from asd_ray.training.link import list_lanes
 
@@ -86,7 +86,7 @@ def run_search(
     with (
         scratch_folder(folder) as scratch,
         _ray_with_room(address, clips, run.config.lanes) as room,
-        _seen_from_all_nodes(folder, shards, address) as sight,
+        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address) as sight,
         (_lanes_of_machine if here else partial(_lanes_of_cluster, sight=sight))(
             run,
             room,
@@ -122,17 +122,6 @@ def _ray_with_room(address: str | None, clips: int, lanes: LaneConfig) -> Iterat
     room = make_room(clips, lanes)
     with local_ray(object_store_bytes=room.store_bytes):
         yield room
-
-
-@contextmanager
-def _seen_from_all_nodes(folder: Path, shards: Path, address: str | None) -> Iterator[Sight | None]:
-    """What workers on other machines look for. Raises InputError where a node does not see the run or the data."""
-    if address is None:
-        yield None
-        return
-    with shown(folder.resolve(), shards.resolve() / MANIFEST) as sight:
-        on_every_node(sight.check)
-        yield sight
 
 
 @contextmanager
