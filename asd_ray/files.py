@@ -52,19 +52,14 @@ def _putting(path: ObjectPath, *, keep: Path | None) -> Iterator[BinaryIO]:
     """An object is put in one piece, once all of it is there."""
     file = io.BytesIO()
     yield file
-    try:
-        if keep is not None and path.exists():
-            path.copy_to(keep)
-        path.write_bytes(file.getbuffer())
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    if keep is not None and path.exists():
+        path.copy_to(keep)
+    path.write_bytes(file.getbuffer())
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
     """The one message for a full disk, a folder that is read-only, and the like."""
     reason = error.strerror or str(error).splitlines()[0]
-    if is_object(path):
-        return InputError(f"{path}: cannot be put ({reason}); see to the bucket, and to your rights there")
     mend = "choose another folder, or mend this one" if error.errno in _REFUSED else "free some space there"
     return InputError(f"{path}: cannot be written ({reason}); {mend}")
 

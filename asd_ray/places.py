@@ -62,13 +62,9 @@ def _filesystem(scheme: str, bucket: str) -> Any:
         return fs.FileSystem.from_uri(f"gs://{bucket}")[0]
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    try:
-        if region is None and endpoint is None:
+    if region is None and endpoint is None:
+        with _asking(f"s3://{bucket}"):
             region = fs.resolve_s3_region(bucket)
-    except OSError as error:
-        raise InputError(
-            f"s3://{bucket}: {' '.join(str(error).split())[:300]}; see to the name, or set AWS_REGION"
-        ) from error
     return fs.S3FileSystem(endpoint_override=endpoint, region=region or "us-east-1")
 
 
@@ -95,14 +91,17 @@ def ray_storage(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """What the server answers, as the system's errors have it: with a number and one line."""
+def _asking(what: object) -> Iterator[None]:
+    """Ask the server. Raises FileNotFoundError for what is not there, InputError for no answer."""
     try:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "no such object") from error
     except OSError as error:
-        raise OSError(error.errno or errno.EIO, " ".join(str(error).split())[:300]) from error
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{what}: {reason}; see to the bucket, to AWS_ENDPOINT_URL, and to the keys or role of this machine"
+        ) from error
 
 
 def _object(path: Path) -> "ObjectPath":
@@ -143,7 +142,7 @@ class ObjectPath(PosixPath):
     def _info(self) -> Any:
         from pyarrow import fs
 
-        with _asking():
+        with _asking(self):
             info = self.filesystem.get_file_info(self.key)
         return None if info.type == fs.FileType.NotFound else info
 
@@ -168,21 +167,21 @@ class ObjectPath(PosixPath):
         """To read. An object is written by `files.writing`, or put in one piece by `write_bytes`."""
         if mode not in ("r", "rb"):
             raise TypeError(f"{self}: an object cannot be opened with mode {mode}")
-        with _asking():
+        with _asking(self):
             file: Any = self.filesystem.open_input_file(self.key)
         names = ("encoding", "errors", "newline")
         given = {name: value for name, value in options.items() if name in names}
         return file if "b" in mode else io.TextIOWrapper(file, **given)
 
     def read_bytes(self) -> bytes:
-        with self.open("rb") as file, _asking():
+        with self.open("rb") as file, _asking(self):
             return bytes(file.read())
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
     def write_bytes(self, data: Any) -> int:
-        with _asking(), self.filesystem.open_output_stream(self.key) as stream:
+        with _asking(self), self.filesystem.open_output_stream(self.key) as stream:
             stream.write(data)
         return len(data)
 
@@ -191,19 +190,19 @@ class ObjectPath(PosixPath):
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            with _asking():
+            with _asking(self):
                 self.filesystem.delete_file(self.key)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def copy_to(self, target: Path) -> None:
-        with _asking():
+        with _asking(self):
             self.filesystem.copy_file(self.key, _object(target).key)
 
     def remove_all(self) -> None:
         """Every object whose name begins with this one and a slash."""
-        with suppress(FileNotFoundError), _asking():
+        with suppress(FileNotFoundError), _asking(self):
             self.filesystem.delete_dir(self.key)
 
     def resolve(self, strict: bool = False) -> "ObjectPath":
@@ -231,7 +230,7 @@ class ObjectPath(PosixPath):
         from pyarrow import fs
 
         selector = fs.FileSelector(self.key, allow_not_found=True, recursive=recursive)
-        with _asking():
+        with _asking(self):
             found = self.filesystem.get_file_info(selector)
         for info in found:
             yield ObjectPath(self.parts[0], info.path)
@@ -241,6 +240,6 @@ class ObjectPath(PosixPath):
         from pyarrow import fs
 
         selector = fs.FileSelector(self.key, allow_not_found=True, recursive=True)
-        with _asking():
+        with _asking(self):
             found = self.filesystem.get_file_info(selector)
         return {info.path.removeprefix(f"{self.key}/"): info.size for info in found if info.is_file}

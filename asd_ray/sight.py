@@ -31,15 +31,16 @@ class Sight:
         machine = os.uname().nodename
         try:
             found = self.probe.read_text(encoding="ascii")
-        except OSError as error:
-            found = str(error.strerror)
+        except (OSError, InputError) as error:
+            found = getattr(error, "strerror", None) or str(error)
         if found != self.word:
             raise _unseen(self.probe.parent, "--run", machine, found)
         try:
             with self.data.open("rb") as file:
                 file.read(1)
-        except OSError as error:
-            raise _unseen(self.data.parent, "--data", machine, str(error.strerror)) from error
+        except (OSError, InputError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise _unseen(self.data.parent, "--data", machine, why) from error
         beside = self.probe.with_name(f"{self.probe.name}-{secrets.token_hex(4)}")
         write_whole(beside, self.word)
         beside.unlink()

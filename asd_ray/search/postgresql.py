@@ -6,6 +6,7 @@ that goes with its holder, and for one driver it does nothing that the journal d
 
 import hashlib
 import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -101,6 +102,24 @@ class Server:
         return InputError(
             f"PostgreSQL at {self.place}: {reason}; see to the server, or to host, user, password and database"
         )
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two places are one database, by whatever names its host goes.
+
+    >>> same_place("localhost:5432/asd", "127.0.0.1:5432/asd"), same_place("localhost:5432/a", "localhost:5432/b")
+    (True, False)
+    """
+    (host, _, rest), (other_host, _, other_rest) = one.rpartition(":"), other.rpartition(":")
+    return one == other or (rest == other_rest and bool(_addresses(host) & _addresses(other_host)))
+
+
+def _addresses(host: str) -> set[str]:
+    """The addresses of a host; a name that nobody knows, or a folder of sockets, stands for itself."""
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return {host}
 
 
 def _driver(where: str) -> Any:

@@ -173,6 +173,8 @@ def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
         difference = before.same_science(run)
         if difference is not None:
             raise InputError(f"{path}: {difference}; use another --run, or the settings of this one")
+        if before.storage != run.storage:  # no lock of the folder keeps two drivers from beginning at one time
+            raise InputError(f"{path}: another search has begun there just now; call again")
     with writing(folder / CLIPS) as file:
         pq.write_table(clips, file, write_page_checksum=True)
     write_whole(path, dump(run.model_dump()))  # last: a folder with run.yaml is a run

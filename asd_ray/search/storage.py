@@ -20,7 +20,7 @@ from asd_ray.command import InputError
 from asd_ray.config import params_of
 from asd_ray.places import is_object
 from asd_ray.search.journal import Journal, repair_journal
-from asd_ray.search.postgresql import FORM, PostgreSQLStore, Server
+from asd_ray.search.postgresql import FORM, PostgreSQLStore, Server, same_place
 from asd_ray.search.runfolder import JOURNAL, RUN, TRIALS, Kept, Run
 from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import load
@@ -88,7 +88,7 @@ def find_store(folder: Path, url: str | None = None) -> Store:
     """
     path = folder / RUN
     recorded = load(path, Run).storage if path.exists() else None
-    given = url or (None if recorded == Kept() else os.environ.get(VARIABLE))
+    given = url or (None if recorded == Kept() else os.environ.get(VARIABLE) or None)
     if given is None:
         if recorded is None or recorded == Kept():
             _refuse_object(folder)
@@ -100,7 +100,7 @@ def find_store(folder: Path, url: str | None = None) -> Store:
     server = Server.at(given, where="--storage" if url else VARIABLE)
     if recorded is None:
         return PostgreSQLStore(server, Kept(kind="postgresql", place=server.place, prefix=new_prefix(folder)))
-    if (recorded.kind, recorded.place) != ("postgresql", server.place):
+    if recorded.kind != "postgresql" or not same_place(recorded.place, server.place):
         mend = "leave out --storage" if recorded == Kept() else "give that one"
         raise InputError(
             f"{folder}: its studies are kept in {recorded.name}, not in PostgreSQL at {server.place}; {mend}, "
@@ -120,7 +120,7 @@ def reading(folder: Path, run: Run, *, url: str | None = None) -> Iterator[Studi
         with TemporaryDirectory(prefix="asd_ray-") as scratch:
             yield _read_copy(folder, run, Path(scratch))
         return
-    fits = url is not None and Server.at(url, where="--storage").place == run.storage.place
+    fits = url is not None and same_place(Server.at(url, where="--storage").place, run.storage.place)
     store = find_store(folder, url if fits else None)
     with store.held():
         yield open_studies(folder, run, take_over=False, store=store)[0]
