@@ -1,11 +1,14 @@
 """What tests share: a small corpus of synthetic machines, prepared once."""
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from asd_ray.places import place
+from tests import object_storage
 from tests.postgresql import Server, binaries, serving
 
 
@@ -17,6 +20,21 @@ def postgresql() -> Iterator[Server]:
         pytest.skip("no PostgreSQL server is installed here: apt-get install postgresql")
     with serving(found) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The environment in which s3:// is a real server of this session's own."""
+    with object_storage.serving() as environment:
+        yield environment
+
+
+@pytest.fixture
+def bucket(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A name in that server for the objects of one test, in this process and those that it starts."""
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    return place(f"s3://{object_storage.BUCKET}/{secrets.token_hex(4)}")
 
 
 @pytest.fixture(scope="session")

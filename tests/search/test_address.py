@@ -1,0 +1,93 @@
+"""What a command line says of where a search runs: read, and refused where it would mean another place there."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from asd_ray.command import InputError
+from asd_ray.places import place
+from asd_ray.search import address
+
+HERE = "http://127.0.0.1:8265"
+
+
+def arguments(**given: object) -> argparse.Namespace:
+    defaults = {"address": HERE, "follow": None, "insecure": False, "env": [], "storage": None, "config": None}
+    more = {"space": "noisy_arcmix", "enqueue": None, "warm_start": None}
+    places = {"data": place("s3://bucket/shards"), "run": place("s3://bucket/runs/first")}
+    return argparse.Namespace(**{**defaults, **more, **places, **given})
+
+
+@pytest.fixture(autouse=True)
+def outside_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (address.JOB, "ASD_STORAGE", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(("text", "sent"), [(HERE, True), ("https://h:1/", True), ("auto", False), (None, False)])
+def test_a_dashboard_is_sent_to_and_everything_else_joined(text: str | None, sent: bool) -> None:
+    assert address.is_for_a_job(arguments(address=text)) is sent
+
+
+def test_the_job_does_not_send_itself_on_but_joins_the_cluster_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(address.JOB, "1")
+    assert not address.is_for_a_job(arguments())
+    assert address.joined_address(HERE, insecure=False) == "auto"
+
+
+def test_following_needs_a_cluster() -> None:
+    with pytest.raises(InputError, match=r"^--follow first: give --address http"):
+        address.is_for_a_job(arguments(address=None, follow="first"))
+
+
+def test_without_an_address_it_is_this_machine_and_a_wrong_one_is_named() -> None:
+    assert address.joined_address(None, insecure=False) is None
+    with pytest.raises(InputError, match=r"^--address ray://head:10001: give auto, host:port"):
+        address.joined_address("ray://head:10001", insecure=False)
+
+
+def test_a_cluster_that_lets_in_anybody_is_not_joined_unless_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(address, "_lets_in_anybody", lambda at: True)
+    with pytest.raises(InputError, match="lets in anybody.*--insecure"):
+        address.joined_address("head:6379", insecure=False)
+    assert address.joined_address("head:6379", insecure=True) == "head:6379"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data": None},
+        {"run": None},
+        {"data": Path("shards")},
+        {"run": Path("runs/first")},
+        {"warm_start": ["runs/earlier"]},
+    ],
+)
+def test_places_of_this_machine_are_refused_before_anything_is_sent(given: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"s3://\.\.\., gs://\.\.\., or "):
+        address._check(arguments(**given))
+    address._check(arguments(data=Path("/mnt/shared/shards")))
+
+
+def test_passwords_travel_in_the_environment_and_not_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://me:secret@db/asd"
+    assert address._without(["--storage", url, "--trials", "3", f"--storage={url}"], "--storage") == [
+        "--trials",
+        "3",
+    ]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    told = address._variables(arguments(storage=url, env=["AWS_ACCESS_KEY_ID"]))
+    assert told == {"ASD_STORAGE": url, "AWS_ACCESS_KEY_ID": "key", address.JOB: "1"}
+    with pytest.raises(InputError, match="--env NOT_SET: is not set here"):
+        address._variables(arguments(env=["NOT_SET"]))
+
+
+def test_files_that_the_command_line_names_are_known() -> None:
+    given = arguments(
+        config=Path("mine.yaml"), space="spaces/own.yaml", enqueue=["s3://b/best/fan.yaml", "a.yaml"]
+    )
+    assert address._files(given) == ["mine.yaml", "spaces/own.yaml", "a.yaml"]

@@ -1,0 +1,112 @@
+"""Objects as paths, on a real S3 server: what takes a Path takes s3:// as well, and finds whole objects only."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import pytest
+
+from asd_ray.command import InputError
+from asd_ray.files import remove_unfinished, write_whole, writing
+from asd_ray.locks import folder_lock
+from asd_ray.places import is_object, place, ray_storage, remove_folder, sizes
+
+
+def test_a_url_is_an_object_and_everything_else_a_path() -> None:
+    assert type(place("runs/first")) is type(Path("runs/first"))
+    url = place("s3://bucket/runs/first/")
+    assert is_object(url)
+    assert isinstance(url, Path)
+    assert str(url) == "s3://bucket/runs/first"
+    assert place(url) is url
+
+
+def test_names_are_joined_and_taken_apart_as_those_of_paths() -> None:
+    run = place("gs://bucket/runs/first")
+    assert str(run / "best" / "fan.yaml") == "gs://bucket/runs/first/best/fan.yaml"
+    assert str((run / "best" / "fan.yaml").parent.parent) == str(run)
+    assert str((run / "best" / "../models/fan.pt").resolve()) == "gs://bucket/runs/first/models/fan.pt"
+    assert (run.name, (run / "a.yaml").stem, (run / "a.yaml").suffix) == ("first", "a", ".yaml")
+    assert f"{run.with_name('second')}" == "gs://bucket/runs/second"
+
+
+@pytest.mark.parametrize("text", ["ftp://host/x", "s3://", "s3:///runs", "s3://bucket/x?endpoint_override=h"])
+def test_other_urls_are_refused_in_a_line(text: str) -> None:
+    with pytest.raises(InputError, match="give ") as raised:
+        place(text)
+    assert str(raised.value).startswith(f"{text}: ")
+
+
+def test_an_object_never_stands_for_a_file_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = place("s3://bucket/run")
+    for touch in (run.touch, run.rmdir, lambda: open(run)):  # noqa: PTH123, SIM115
+        with pytest.raises(TypeError, match="no place on a disk"):
+            touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_written_is_read_back_by_every_way_of_reading(bucket: Path) -> None:
+    path = bucket / "run.yaml"
+    assert not path.exists()
+    write_whole(path, "ä: 1\n")
+    assert path.exists()
+    assert path.is_file()
+    assert bucket.is_dir()
+    assert path.read_text(encoding="utf-8") == "ä: 1\n"
+    with path.open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256("ä: 1\n".encode()).digest()
+    with path.open(encoding="utf-8", newline="") as lines:
+        assert list(lines) == ["ä: 1\n"]
+    assert path.stat().st_size == 6
+
+
+def test_a_writer_that_fails_leaves_the_old_object_and_one_that_ends_well_keeps_it_if_asked(bucket: Path) -> None:
+    path, before = bucket / "state.pt", bucket / "state.pt.previous"
+    write_whole(path, "one")
+    with pytest.raises(ZeroDivisionError), writing(path, keep=before) as file:
+        file.write(b"half" * (1 // 0))
+    assert path.read_bytes() == b"one"
+    assert not before.exists()
+    with writing(path, keep=before) as file:
+        file.write(b"two")
+    assert (path.read_bytes(), before.read_bytes()) == (b"two", b"one")
+
+
+def test_listings_find_what_lies_below_and_removing_takes_it_all(bucket: Path) -> None:
+    for name in ("a/train/0.parquet", "a/test/1.parquet", "b.csv"):
+        write_whole(bucket / name, name)
+    assert sizes(bucket, []) == {name: len(name) for name in ("a/train/0.parquet", "a/test/1.parquet", "b.csv")}
+    assert {path.name for path in bucket.glob("*/*/*.parquet")} == {"0.parquet", "1.parquet"}
+    assert [path.name for path in bucket.glob("*.csv")] == ["b.csv"]
+    remove_folder(bucket / "a")
+    remove_folder(bucket / "never")
+    assert list(sizes(bucket, [])) == ["b.csv"]
+    remove_unfinished(bucket)
+
+
+def test_an_object_travels_to_other_processes_and_is_known_to_ray(bucket: Path) -> None:
+    assert pickle.loads(pickle.dumps(bucket)) == bucket
+    assert str(pickle.loads(pickle.dumps(bucket))) == str(bucket)
+    told = ray_storage(bucket)
+    assert told["storage_path"] == str(bucket).removeprefix("s3://")
+    assert ray_storage(Path("/runs")) == {"storage_path": "/runs"}
+
+
+def test_what_is_not_there_is_said_as_of_a_file_and_a_server_that_is_away_in_a_line(
+    bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        (bucket / "nothing").read_bytes()
+    (bucket / "nothing").unlink(missing_ok=True)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    away = place("s3://another/run.yaml")
+    with pytest.raises(InputError, match=r"^s3://another/run.yaml: .*see to the bucket"):
+        away.exists()
+
+
+def test_object_storage_has_no_lock_of_a_folder(bucket: Path) -> None:
+    with folder_lock(bucket, mend=""), folder_lock(bucket, mend=""):
+        assert sizes(bucket, []) == {}

@@ -1,0 +1,47 @@
+"""The token: made once, for its owner's eyes."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from asd_ray.command import InputError
+from asd_ray.tokens import own_token, token_file
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "ray" / "auth_token"))
+    return token_file()
+
+
+def test_a_missing_token_is_made_readable_by_its_owner_alone_and_stays_the_same(file: Path) -> None:
+    token = own_token()
+    assert len(token) == 64
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert own_token() == token
+
+
+def test_one_that_others_can_read_is_taken_and_closed_to_them(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("of ray\n")
+    file.chmod(0o644)
+    assert own_token() == "of ray"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_environment_comes_first_and_then_no_file_is_made(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    assert own_token() == "given"
+    assert not file.exists()
+
+
+def test_an_empty_one_and_a_place_that_takes_none_are_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.parent.mkdir()
+    file.touch()
+    with pytest.raises(InputError, match="is empty"):
+        own_token()
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/proc/none/auth_token")
+    with pytest.raises(InputError, match="RAY_AUTH_TOKEN_PATH"):
+        own_token()
