@@ -1,7 +1,7 @@
 """A private S3 server for tests, a process of its own: moto's, which is what cluster.yaml is tried on as well.
 
-It speaks S3 over HTTP (signatures are read, not checked), with multipart uploads, ranges, listings and copies; that
-is all that pyarrow's C++ client asks for. Debian has no smaller one: MinIO is not packaged, radosgw needs a Ceph.
+It speaks S3 over HTTP (signatures are read, not checked), with multipart uploads, ranges, listings and copies:
+all that pyarrow's C++ client asks for. Debian has no smaller one: MinIO is not packaged, radosgw needs a Ceph.
 """
 
 import os

@@ -52,7 +52,7 @@ def test_a_cluster_that_lets_in_anybody_is_not_joined_unless_that_is_wanted(
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr(address, "_lets_in_anybody", lambda at: True)
-    with pytest.raises(InputError, match="lets in anybody.*--insecure"):
+    with pytest.raises(InputError, match=r"lets in anybody.*--insecure"):
         address.joined_address("head:6379", insecure=False)
     assert address.joined_address("head:6379", insecure=True) == "head:6379"
 
