@@ -11,7 +11,6 @@ from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import write_corpus
 from asd_ray.files import remove_unfinished
 from asd_ray.models import find_system
-from asd_ray.places import is_object
 from asd_ray.report.judging import judge
 from asd_ray.report.render import rebuild
 from asd_ray.report.summary import Summary
@@ -49,11 +48,6 @@ def find_shards(
     """The shard folder of a data folder: itself, or, for a folder of recordings, one prepared for it."""
     if (data / MANIFEST).exists():
         return data
-    if is_object(data):
-        raise InputError(
-            f"{data}: no {MANIFEST} there; recordings are prepared where they lie on a disk: "
-            f"python launch/prepare.py FOLDER --out {data}"
-        )
     mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
     shards = SHARDS / f"{data.resolve().name}-{mark}"
     prepare(data, shards, valid_fraction=valid_fraction, resample=resample, on_progress=on_progress)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PosixPath
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 
@@ -71,8 +72,20 @@ def _filesystem(scheme: str, bucket: str) -> Any:
 def sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
     """Of the files of these names in a folder; those that are not there are left out."""
     if isinstance(folder, ObjectPath):
-        return folder.sizes()
+        return {name: size for name, (size, _) in folder.listing().items()}
     return {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+
+
+@contextmanager
+def fetched(path: Path) -> Iterator[Path]:
+    """A file on this machine's disk with what is at a path: itself, or a copy for the length of a block."""
+    if not isinstance(path, ObjectPath):
+        yield path
+        return
+    with TemporaryDirectory(prefix="asd_ray-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(path.read_bytes())
+        yield copy
 
 
 def remove_folder(folder: Path) -> None:
@@ -235,11 +248,13 @@ class ObjectPath(PosixPath):
         for info in found:
             yield ObjectPath(self.parts[0], info.path)
 
-    def sizes(self) -> dict[str, int]:
-        """Of all objects below, by their names as seen from here, in one request for a thousand of them."""
+    def listing(self) -> dict[str, tuple[int, int]]:
+        """Bytes and time (ns) of all objects below, by their names as seen from here; a thousand per request."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self.key, allow_not_found=True, recursive=True)
         with _asking(self):
             found = self.filesystem.get_file_info(selector)
-        return {info.path.removeprefix(f"{self.key}/"): info.size for info in found if info.is_file}
+        return {
+            info.path.removeprefix(f"{self.key}/"): (info.size, info.mtime_ns) for info in found if info.is_file
+        }

@@ -28,7 +28,7 @@ MOST_PROBLEMS_SHOWN = 20
 
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument("datasets", metavar="DATASETS", type=Path, help="folder of the recordings")
+    parser.add_argument("datasets", metavar="DATASETS", type=place, help="folder of the recordings")
     parser.add_argument("--out", metavar="SHARDS", type=place, required=True, help="folder for the shards")
     parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")

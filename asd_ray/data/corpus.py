@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from asd_ray.clip import AUDIO_SUFFIXES, Clip, Machine, machine_types, parse_clip
 from asd_ray.command import InputError
+from asd_ray.places import ObjectPath
 
 SPLIT_FOLDERS = ("train", "test", "eval")
 LABEL_LIST = "eval_data_list.csv"  # DCASE published the labels of its evaluation set in this file
@@ -113,6 +114,10 @@ def hold_out(clips: Iterable[Clip], *, fraction: float) -> tuple[Clip, ...]:
 
 def _sound_files(root: Path, problems: list[Problem]) -> Iterator[PurePosixPath]:
     """Paths below root of files named like sound, in the top folders that hold a split folder."""
+    if isinstance(root, ObjectPath):  # no folders there, only names
+        names = map(PurePosixPath, root.listing())
+        yield from (path for path in names if _named_like_sound(path.name) and not any(map(_hidden, path.parts)))
+        return
     for top in sorted(root.iterdir()):
         if _hidden(top.name):
             continue

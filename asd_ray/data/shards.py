@@ -42,13 +42,14 @@ from asd_ray.data.manifest import (
 )
 from asd_ray.data.manifest import read_labels as read_labels
 from asd_ray.files import writing
-from asd_ray.places import place
+from asd_ray.places import ObjectPath, fetched, place
 
 CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
 CLIPS_PER_ROW_GROUP = 16
 _CONTENT_VERSION = 1  # part of every shard's name: raise it when decoding or columns change
 _METADATA_KEY = b"asd_ray"
 _Numbered = tuple[tuple[Clip, int], ...]  # clips with their class indices
+_Marks = dict[str, tuple[int, int]]  # bytes and time of change (ns) by clip id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def plan_shards(corpus: Corpus, out: Path, *, valid_fraction: float, resample: b
     classes = class_table(clip.machine for clip in clips if clip.split == "train")
     index = {machine: number for number, machine in enumerate(classes)}
     types = machine_types(classes)
+    marks = _sizes_and_times(corpus.root, clips)
 
     def position(clip: Clip) -> tuple[int, int]:
         return types.index(clip.machine_type), SPLITS.index(clip.split)
@@ -92,14 +94,16 @@ def plan_shards(corpus: Corpus, out: Path, *, valid_fraction: float, resample: b
         members = [(clip, index[clip.machine]) for clip in group]
         for start in range(0, len(members), CLIPS_PER_SHARD):
             chosen = tuple(members[start : start + CLIPS_PER_SHARD])
-            plans.append(_plan(corpus.root, out, chosen, number=start // CLIPS_PER_SHARD, resample=resample))
+            plans.append(
+                _plan(corpus.root, out, chosen, marks=marks, number=start // CLIPS_PER_SHARD, resample=resample)
+            )
     return tuple(plans)
 
 
-def _plan(root: Path, out: Path, clips: _Numbered, *, number: int, resample: bool) -> ShardPlan:
+def _plan(root: Path, out: Path, clips: _Numbered, *, marks: _Marks, number: int, resample: bool) -> ShardPlan:
     first = clips[0][0]
     content = [
-        [clip.clip_id, clip.split, clip.is_anomaly, class_index, *_size_and_time(root / clip.clip_id)]
+        [clip.clip_id, clip.split, clip.is_anomaly, class_index, *marks[clip.clip_id]]
         for clip, class_index in clips
     ]
     key = hashlib.sha256(json.dumps([_CONTENT_VERSION, resample, content]).encode()).hexdigest()[:12]
@@ -116,10 +120,17 @@ def _plan(root: Path, out: Path, clips: _Numbered, *, number: int, resample: boo
 
 def source_signature(corpus: Corpus, *, options: Options) -> str:
     """Identity of the files of a corpus (names, sizes, times, labels) and the options; opens none of them."""
-    files = [[clip.clip_id, clip.is_anomaly, *_size_and_time(corpus.root / clip.clip_id)] for clip in corpus.clips]
+    marks = _sizes_and_times(corpus.root, corpus.clips)
+    files = [[clip.clip_id, clip.is_anomaly, *marks[clip.clip_id]] for clip in corpus.clips]
     problems = [[problem.path, problem.cause] for problem in corpus.problems]
     listing = json.dumps([_CONTENT_VERSION, options.model_dump(), files, problems])
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _sizes_and_times(root: Path, clips: Iterable[Clip]) -> _Marks:
+    if isinstance(root, ObjectPath):
+        return root.listing()
+    return {clip.clip_id: _size_and_time(root / clip.clip_id) for clip in clips}
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
@@ -155,7 +166,8 @@ def _decode(plan: ShardPlan) -> tuple[list[dict[str, Any]], list[Problem], list[
     notes: list[list[str]] = []
     for clip, class_index in plan.clips:
         try:
-            recording = read_recording(Path(plan.root) / clip.clip_id, resample=plan.resample)
+            with fetched(place(plan.root) / clip.clip_id) as path:
+                recording = read_recording(path, resample=plan.resample)
         except BadRecording as bad:
             quarantined.append(Problem(clip.clip_id, bad.cause, bad.mend))
             continue

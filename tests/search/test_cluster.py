@@ -51,7 +51,7 @@ def test_a_wrong_token_and_a_cluster_that_is_not_there_are_named(
     dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
-    with pytest.raises(InputError, match="the token in .* is not the cluster's"):
+    with pytest.raises(InputError, match=r"the token in .* is not the cluster's"):
         connect(dashboard.address)
     with pytest.raises(InputError, match="no dashboard of a Ray cluster answers"):
         connect("http://127.0.0.1:1")
