@@ -41,7 +41,11 @@ def seen_from_all_nodes(folder: Path, data: Path, address: str | None) -> Iterat
 
 def on_every_node(check: Callable[[], None]) -> None:
     """Have a check done on every living node. Raises the first InputError; a node that does not answer passes."""
-    task: Any = ray.remote(num_cpus=0, max_retries=0)(check)
+
+    def look() -> None:  # Ray takes functions only, no methods
+        check()
+
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(look)
     asked = [task.options(label_selector={NODE_ID: node["NodeID"]}).remote() for node in living_nodes()]
     done, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_S)
     for answer in done:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.data.manifest import read_shard
+from asd_ray.data.manifest import Manifest, read_shard
 from asd_ray.files import write_whole
 from asd_ray.places import place, sizes
 from asd_ray.search.runfolder import read_run
@@ -16,7 +16,7 @@ from tests.object_storage import BUCKET
 from tests.postgresql import Server, make_database
 
 pytestmark = pytest.mark.slow
-SHARDS, RUN = f"s3://{BUCKET}/e2e/shards", f"s3://{BUCKET}/e2e/runs/first"
+RAW, SHARDS, RUN = f"s3://{BUCKET}/e2e/raw", f"s3://{BUCKET}/e2e/shards", f"s3://{BUCKET}/e2e/runs/first"
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,21 @@ def searched(s3: dict[str, str], postgresql: Server, small_dataset: Path) -> Ite
         for name, value in s3.items():
             patch.setenv(name, value)
         patch.setenv("ASD_STORAGE", make_database(postgresql))
-        prepared = run("launch/prepare.py", small_dataset, "--out", SHARDS)
+        for path in small_dataset.rglob("*.wav"):
+            (place(RAW) / path.relative_to(small_dataset).as_posix()).write_bytes(path.read_bytes())
+        prepared = run("launch/prepare.py", RAW, "--out", SHARDS)
         assert prepared.process.returncode == 0, prepared.output
         yield run(
             *("launch/tune.py", "--data", SHARDS, "--run", RUN, "--inline"),
             *("--trials", 2, "--epochs", 2, "--lanes", 1),
             *SMALL,
         )
+
+
+def test_shards_of_recordings_in_the_store_are_those_of_the_same_ones_on_a_disk(
+    searched: Call, small_shards: Path
+) -> None:
+    assert Manifest.load(place(SHARDS)).fingerprint == Manifest.load(small_shards).fingerprint
 
 
 def test_the_search_ends_well_and_its_folder_is_complete(searched: Call) -> None:
