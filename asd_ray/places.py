@@ -5,6 +5,7 @@ that what takes a Path takes `s3://bucket/runs/first` as well. Objects are put w
 contents or the new ones, never a part. There are no folders, only names with slashes; and no locks.
 """
 
+import argparse
 import errno
 import io
 import os
@@ -25,8 +26,12 @@ SCHEMES = ("s3", "gs")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
+class NoPlaceError(argparse.ArgumentTypeError, InputError):
+    """A URL that names no place. As the type of an option, argparse shows its text."""
+
+
 def place(text: "str | os.PathLike[str]") -> Path:
-    """The path that a text names. Raises InputError for a URL of another kind.
+    """The path that a text names. Raises NoPlaceError for a URL of another kind.
 
     >>> place("s3://bucket/runs/first") / "run.yaml"
     ObjectPath('s3://bucket/runs/first/run.yaml')
@@ -40,11 +45,11 @@ def place(text: "str | os.PathLike[str]") -> Path:
         return Path(text)
     scheme, rest = found.groups()
     if scheme not in SCHEMES:
-        raise InputError(
+        raise NoPlaceError(
             f"{text}: {scheme}:// is not supported; give s3://bucket/..., gs://bucket/..., or a folder"
         )
     if re.search(r"[?#]", rest) or not rest.strip("/") or rest.startswith("/"):
-        raise InputError(
+        raise NoPlaceError(
             f"{text}: give {scheme}://bucket/name; another server than the usual one is named by AWS_ENDPOINT_URL"
         )
     return ObjectPath(f"{scheme}:", rest)

@@ -117,10 +117,10 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray.config import load_config
     from asd_ray.search import address
 
-    if address.is_for_a_job(arguments):
-        return address.run_as_job(arguments, sys.argv[1:], script=Path(__file__))
     began = time.monotonic()
     config = load_config(arguments.config or (None if arguments.data else QUICK), settings(arguments))
+    if address.is_for_a_job(arguments):
+        return address.run_as_job(arguments, sys.argv[1:], script=Path(__file__))
     joined = address.joined_address(arguments.address, insecure=arguments.insecure)
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.search.budget import Deadline

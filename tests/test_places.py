@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.command import InputError
+from asd_ray.command import InputError, Parser
 from asd_ray.files import remove_unfinished, write_whole, writing
 from asd_ray.locks import folder_lock
 from asd_ray.places import is_object, place, ray_storage, remove_folder, sizes
@@ -35,6 +35,14 @@ def test_other_urls_are_refused_in_a_line(text: str) -> None:
     with pytest.raises(InputError, match="give ") as raised:
         place(text)
     assert str(raised.value).startswith(f"{text}: ")
+
+
+def test_a_command_line_with_such_a_url_is_told_why(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser("search")
+    parser.add_argument("--run", type=place)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--run", "ftp://host/x"])
+    assert "--run: ftp://host/x: ftp:// is not supported; give s3://" in capsys.readouterr().err
 
 
 def test_an_object_never_stands_for_a_file_of_this_machine(
