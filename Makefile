@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup tune test check soak bench bench-gpu clean lock
+.PHONY: setup tune test test-cluster check soak bench bench-gpu clean lock
 
 setup: .venv/ready
 
@@ -22,9 +22,14 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/python launch/tune.py
 
-# Everything: format, lint, types, fast tests, and the tests that start Ray.
+# Everything on one machine: format, lint, types, fast tests, and the tests that start Ray.
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not cluster"
+
+# Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
+# openssh-server, iproute2, rsync; some five minutes, and what happens is shown as it does.
+test-cluster: setup
+	$(BIN)/pytest -q -s -m cluster tests/cluster
 
 # What to run before a commit: a minute, no Ray.
 check: setup lint

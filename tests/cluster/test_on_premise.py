@@ -1,0 +1,67 @@
+"""A search on machines that one owns: `ray up`, a job by address, a machine that dies midway, `ray down`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster import scenario
+from tests.cluster.machines import ROOT, Machines, until
+from tests.cluster.scenario import Say
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+WORKERS = ("w1", "w2")
+TRIALS, EPOCHS = 8, 5
+
+
+@pytest.fixture
+def machines(tmp_path: Path, shards: Path, request: pytest.FixtureRequest) -> Iterator[Machines]:
+    with scenario.machines_with_shards(tmp_path, shards, ["head", *WORKERS], request) as made:
+        yield made
+
+
+def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say: Say) -> None:
+    laptop, head = machines.laptop, machines["head"]
+    config = yaml.safe_load((ROOT / "launch" / "clusters" / "onprem.yaml").read_text())
+    config["provider"] |= {"head_ip": head.address, "worker_ips": [machines[name].address for name in WORKERS]}
+    config = scenario.for_fake_machines(config, {})
+    config["auth"]["ssh_private_key"] = "~/.ssh/id_ed25519"
+    config["worker_start_ray_commands"][-1] += " --num-cpus=1"
+    say(f"machines: head {head.address}, " + ", ".join(f"{name} {machines[name].address}" for name in WORKERS))
+
+    token = scenario.make_token(laptop)
+    path = scenario.ray_up(machines, config)
+    say("ray up")
+    tunnel = scenario.open_dashboard(machines, path)
+    answers = scenario.refusals(laptop, token)
+    say(f"requests: {', '.join(f'{what}: {status}' for what, status in answers.items())}")
+    assert list(answers.values()) == [401, 401, 403, 200]
+    outside = scenario.ask(machines["w1"], f"http://{head.address}:8265/api/version")
+    say(f"the dashboard from another machine: {outside[1]}")
+    assert outside[0] == 0
+    until(lambda: len(scenario.living_nodes(laptop, token)) == 3, 240, "three nodes", every=2)
+    say(f"nodes: {', '.join(scenario.living_nodes(laptop, token))}")
+
+    search = scenario.start_search(machines, say, trials=TRIALS, epochs=EPOCHS)
+    search.read_until(lambda line: "2 lanes on" in line, seconds=300)
+    search.read_until(lambda line: f"/{TRIALS}]" in line, seconds=300)
+    before = scenario.trials_by_machine(machines)
+    assert machines["w2"].kill("raylet/raylet") > 0
+    say(f"kill -9 of the raylet of w2; trials by machine before: {before}")
+    assert search.finish(seconds=300) == 0
+    after = scenario.trials_by_machine(machines)
+    lost = scenario.lost(machines.shared / "runs" / "first", trials=TRIALS)
+    say(f"trials by machine after: {after}; lost {lost}")
+    assert sorted(before) == list(WORKERS)
+    assert sum(after.values()) == TRIALS
+    assert lost == 0
+    assert not (machines.shared / "intruder").exists()
+
+    tunnel.kill()
+    laptop.run("ray", "down", "-y", path, cwd=str(ROOT))
+    say("ray down")
+    for name in ("head", *WORKERS):
+        until(lambda name=name: not machines[name].processes("ray"), 60, f"the end of all of Ray on {name}")
+    say("nothing of Ray is left on any machine")
