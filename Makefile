@@ -45,7 +45,7 @@ lint:
 soak: setup
 	$(BIN)/python tests/soak.py
 
-# Pieces of a trial against the plain way of doing them, side by side. Four minutes; benchmarks/run.py --full: more.
+# Pieces of a trial against the plain way of doing them, side by side. Two minutes; benchmarks/run.py --full: more.
 bench: setup
 	$(BIN)/python benchmarks/run.py
 

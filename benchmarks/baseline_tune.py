@@ -10,7 +10,6 @@ and the next one hangs.) Prints JSON: seconds of the whole, and of each trial un
 Nothing here may import asd_ray.runtime: it would bring our settings of Ray and of the allocator along.
 """
 
-import argparse
 import json
 import logging
 import os
@@ -34,6 +33,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from asd_ray.models.classifier import build_classifier
 from benchmarks import baseline
+from benchmarks.options import search_options
 
 SLOT = "trial_slot"  # limits trials: their drivers must hold no CPU that their workers need
 
@@ -158,15 +158,10 @@ def search(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of recordings")
-    parser.add_argument("--epochs", type=int, nargs="+", required=True, help="of each trial")
+    parser = search_options(__doc__)
     parser.add_argument(
         "--score-at", type=int, nargs="*", default=[], help="epochs after which test clips are scored"
     )
-    parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--width", type=float, default=0.125)
-    parser.add_argument("--batch-size", type=int, default=32)
     arguments = parser.parse_args()
     if "asd_ray.runtime" in sys.modules:
         raise RuntimeError("our runtime was imported: this would not be the plain way")

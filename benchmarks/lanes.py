@@ -13,14 +13,13 @@ machine must be idle.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.pairs import run
 from benchmarks.sounds import rounded, write_sounds
 
 HERE = Path(__file__).parent
@@ -126,28 +125,11 @@ def compared(plain: float, ours: float, *, unit: str) -> Row:
     return {"ratio": round(plain / ours, 2), "ours": round(ours, 3), "plain": round(plain, 3), "unit": unit}
 
 
-def run(script: str, *options: object) -> Found:
-    """What a script of this folder found, in a process without our settings of Ray and of the allocator."""
-    from asd_ray.runtime import ALLOCATOR, QUIET
-
-    environment = {name: value for name, value in os.environ.items() if name not in (*ALLOCATOR, *QUIET)}
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), *map(str, options)],
-        env=environment | {"PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise SystemExit(f"{script} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
-    found: Found = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def search_rows(folder: Path, *, turns: int, train: int = TRAIN, width: float = WIDTH) -> Iterator[Row]:
     data = write_sounds(folder / "machines", train=rounded(train), test=rounded(TEST))
     common = ("--data", data, "--epochs", *SCRIPT, "--at-once", AT_ONCE, "--width", width, "--batch-size", BATCH)
     pairs = [
-        (run("baseline_tune.py", *common, "--score-at", RUNG, EPOCHS), run("scripted.py", *common))
+        (run(HERE / "baseline_tune.py", *common, "--score-at", RUNG, EPOCHS), run(HERE / "scripted.py", *common))
         for _ in range(turns)
     ]
     plain, ours = zip(*pairs, strict=True)
@@ -156,9 +138,9 @@ def search_rows(folder: Path, *, turns: int, train: int = TRAIN, width: float = 
 
 
 def node_rows(what: Sequence[str], *, turns: int, width: float, few: int, many: int) -> Iterator[Row]:
-    found = run("node.py", "--clips", few, "--what", *what, "--turns", turns, "--width", width)
+    found = run(HERE / "node.py", "--clips", few, "--what", *what, "--turns", turns, "--width", width)
     if "memory" in what:
-        yield memory_row(found, run("node.py", "--clips", many, "--what", "memory"))
+        yield memory_row(found, run(HERE / "node.py", "--clips", many, "--what", "memory"))
     if "epoch" in what:
         yield epoch_row(found)
     if "two" in what:

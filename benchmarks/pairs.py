@@ -9,10 +9,12 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from asd_ray.runtime import ALLOCATOR
+from asd_ray.runtime import ALLOCATOR, QUIET
 
 PLAIN, ALLOCATED, OURS = "plain", "plain, our allocator", "ours"
 
@@ -34,36 +36,61 @@ class Row:
         return f"{self.ratio:6.1f}x [{self.low:.1f}, {self.high:.1f}] {self.ours:9.2f} {self.unit:12} {self.work}"
 
 
-def run_way(script: Path, work: str, way: str) -> dict[str, float]:
-    """What one way took, as its process printed it: `value`, and whatever else is worth knowing."""
-    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
-    if way != PLAIN:
-        environment |= ALLOCATOR
-    # GLIBC_TUNABLES must not come back by the import of the runtime: a plain process never has it.
+def run(script: Path, *options: object, settings: dict[str, str] | None = None) -> dict[str, Any]:
+    """The last line that a script printed, JSON; of Ray's and the allocator's settings it has these alone.
+
+    This process has them all, by the import of the runtime; a plain one must not inherit them.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in (*ALLOCATOR, *QUIET)}
     done = subprocess.run(
-        [sys.executable, str(script), "--work", work, "--way", way],
-        env=environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, str(script), *map(str, options)],
+        env=environment | {"PYTHONWARNINGS": "ignore"} | (settings or {}),
+        capture_output=True,
         text=True,
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    if done.returncode:
+        raise SystemExit(f"{script.name} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def compare(script: Path, work: str, *, ours: str, plain: str, name: str, unit: str, turns: int) -> Row:
-    """Plain, ours, plain, ours ... and the median of the ratios of neighbours."""
-    pairs = [(run_way(script, work, plain), run_way(script, work, ours)) for _ in range(turns)]
-    ratios = [before["value"] / after["value"] for before, after in pairs]
-    last = pairs[-1][1]
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of ours of doing a work, and what its row is called."""
+
+    way: str
+    name: str
+
+
+def compare(
+    script: Path, work: str, ways: Sequence[Way], *, unit: str, turns: int, plain: str = PLAIN
+) -> Iterator[Row]:
+    """Plain, then each of ours, and again; one row per way of ours, by the ratios within a turn."""
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in (plain, *(one.way for one in ways))}
+    for _ in range(turns):
+        for way, runs in found.items():
+            settings = {} if way == PLAIN else ALLOCATOR
+            runs.append(run(script, "--work", work, "--way", way, settings=settings))
+    for one in ways:
+        yield row_of(one.name, found[plain], found[one.way], against=plain, unit=unit)
+
+
+def row_of(
+    name: str, plain: Sequence[dict[str, float]], ours: Sequence[dict[str, float]], *, against: str, unit: str
+) -> Row:
+    """
+    >>> print(row_of("work", [{"value": 6.0}, {"value": 9.0}], [{"value": 3.0}] * 2, against=PLAIN, unit="ms"))
+       2.5x [2.0, 3.0]      3.00 ms           work
+    """
+    ratios = [before["value"] / after["value"] for before, after in zip(plain, ours, strict=True)]
+    last = ours[-1]
     return Row(
         work=name,
-        against=plain,
+        against=against,
         ratio=round(statistics.median(ratios), 2),
         low=round(min(ratios), 2),
         high=round(max(ratios), 2),
-        ours=round(statistics.median(after["value"] for _, after in pairs), 3),
+        ours=round(statistics.median(one["value"] for one in ours), 3),
         unit=unit,
         more={key: value for key, value in last.items() if key != "value"},
     )

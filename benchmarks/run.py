@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Speed against the plain way of doing the same work, side by side in one run.
 
-    make bench                                  # the pieces of a trial: four minutes
-    python benchmarks/run.py --full             # and compiled steps, lanes, a whole search, sizes: half an hour
+    make bench                                  # the pieces of a trial: two minutes
+    python benchmarks/run.py --full             # and compiled steps, lanes, a whole search, sizes: an hour
     python benchmarks/run.py --json speed.json  # and the rows in a file
 
 Every way runs in a process of its own, plain and ours by turns; a ratio is the median over pairs, and above 1 is
@@ -18,33 +18,41 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from pairs import ALLOCATED, OURS, PLAIN, Row, compare
+from pairs import ALLOCATED, OURS, Row, Way, compare
 
 HERE = Path(__file__).parent
 PIECES = HERE / "pieces.py"
-# work, ours, plain, what it is called, unit
+# work, ways of ours, unit
 QUICK = (
-    ("log_mel", OURS, PLAIN, "log-mel of a clip", "ms/clip"),
-    ("preparation", OURS, PLAIN, "decode, check and log-mel of a clip", "ms/clip"),
-    ("preparation", "ours with shards", PLAIN, "the same, with its shard written and read back", "ms/clip"),
-    ("host_batch", OURS, PLAIN, "batch of 64 in host memory", "ms/batch"),
-    ("reading", OURS, PLAIN, "scoring, float32", "ms/clip"),
-    ("reading", "ours bfloat16", PLAIN, "scoring, bfloat16", "ms/clip"),
+    ("log_mel", (Way(OURS, "log-mel of a clip"),), "ms/clip"),
+    (
+        "preparation",
+        (
+            Way(OURS, "decode, check and log-mel of a clip"),
+            Way("ours with shards", "the same, with its shard written and read back"),
+        ),
+        "ms/clip",
+    ),
+    ("host_batch", (Way(OURS, "batch of 64 in host memory"),), "ms/batch"),
+    ("reading", (Way(OURS, "scoring, float32"), Way("ours bfloat16", "scoring, bfloat16")), "ms/clip"),
+    ("step", (Way(OURS, "training step of 32, float32, eager"),), "ms/clip"),
 )
-STEPS = (
-    ("step", OURS, PLAIN, "training step of 32, float32, eager", "ms/clip"),
-    ("step", "ours compiled", PLAIN, "training step of 32, float32, compiled", "ms/clip"),
-    ("step", "ours compiled", ALLOCATED, "the same, against plain with our allocator settings", "ms/clip"),
-    ("step", "ours compiled bfloat16", PLAIN, "training step of 32, bfloat16, compiled", "ms/clip"),
+COMPILED = (
+    Way("ours compiled", "training step of 32, float32, compiled"),
+    Way("ours compiled bfloat16", "training step of 32, bfloat16, compiled"),
+)
+SAME_ALLOCATOR = (
+    Way("ours compiled", "training step of 32, float32, compiled, plain with our allocator settings"),
 )
 WITH_RAY = ("lanes.py", "scale.py")  # each prints its own table
 
 
 def pieces(*, full: bool) -> Iterator[Row]:
-    wanted = [*QUICK, *(STEPS if full else STEPS[:1])]
-    for work, ours, plain, name, unit in wanted:
-        turns = (2 if work == "step" else 3) if full else 1 if work == "step" else 2
-        yield compare(PIECES, work, ours=ours, plain=plain, name=name, unit=unit, turns=turns)
+    for work, ways, unit in QUICK:
+        yield from compare(PIECES, work, ways, unit=unit, turns=3 if full else 1 if work == "step" else 2)
+    if full:
+        yield from compare(PIECES, "step", COMPILED, unit="ms/clip", turns=2)
+        yield from compare(PIECES, "step", SAME_ALLOCATOR, plain=ALLOCATED, unit="ms/clip", turns=2)
 
 
 def main() -> None:
@@ -61,7 +69,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
     for script in WITH_RAY if arguments.full else ():
         print(f"\n{script}", flush=True)
-        subprocess.run([sys.executable, str(HERE / script)], check=True)
+        subprocess.run([sys.executable, str(HERE / script), "--full"], check=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from asd_ray.search.runfolder import plan_clips
 from asd_ray.training.link import acquire
 from asd_ray.training.order import Order
 from benchmarks.footprint import store_pages_mb, watching
-from benchmarks.lanes import run
+from benchmarks.pairs import run
 from benchmarks.sounds import TYPES, rounded, write_sounds
 
 SIZES, LARGE = (500, 2000), 8000
@@ -117,7 +117,7 @@ def main() -> None:
         flush=True,
     )
     for size in sizes:
-        row = per_clip(run("scale.py", "--one", "--sizes", size))
+        row = per_clip(run(Path(__file__), "--one", "--sizes", size))
         print(
             f"{row['clips']:7}{row['prepare_s']:12.1f}{row['prepare_ms_per_clip']:9.2f}{row['prepare_beyond_mb']:11}"
             f"{row['bank_s']:10.1f}{row['bank_ms_per_clip']:9.2f}{row['bank_beyond_mb']:11}"

@@ -7,7 +7,6 @@ which trials are proposed. Everything else is the search as it is: studies, Tune
 Prints JSON.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -26,6 +25,7 @@ from asd_ray.training import lane, server, trial
 from asd_ray.training.loop import EpochResult, Training
 from asd_ray.training.serve import serve
 from asd_ray.training.trial import Report, Trial
+from benchmarks.options import search_options
 
 
 class NotingTraining(Training):
@@ -111,13 +111,7 @@ def search(data: Path, folder: Path, *, script: list[int], settings: list[str]) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of recordings")
-    parser.add_argument("--epochs", type=int, nargs="+", required=True, help="of each trial")
-    parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--width", type=float, default=0.125)
-    parser.add_argument("--batch-size", type=int, default=32)
-    arguments = parser.parse_args()
+    arguments = search_options(__doc__).parse_args()
     settings = [
         f"train.epochs={max(arguments.epochs)}",
         f"model.width={arguments.width}",
