@@ -3,7 +3,7 @@
 
     python launch/report.py runs/first
 
-Writes report/ (report.md, summary.json, trials.csv), best/ and models/ anew.
+Writes report/ (index.html, report.md, summary.json, trials.csv), best/ and models/ anew.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def command(arguments: argparse.Namespace) -> int:
     for machine in summary.machines:
         for problem in machine.problems:
             print(f"{machine.machine_type}: {problem}", file=sys.stderr)
-    print(f"report: {arguments.run / 'report' / 'report.md'}")
+    print(f"report: {arguments.run / 'report' / 'index.html'}")
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""The report of a search: report.md for people, summary.json and trials.csv for programs."""
+"""The report of a search: index.html and report.md for people, summary.json and trials.csv for programs."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
@@ -21,6 +22,7 @@ from asd_ray.search.storage import Store, find_store, open_studies
 from asd_ray.training.trial import flat
 
 UNDEFINED = "undefined"
+SECTIONS = ("answer", "trials", "provenance")  # of index.html: one template each, in this order
 
 
 def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
@@ -35,8 +37,10 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     report = folder / "report"
     write_whole(report / "trials.csv", trials_csv(summary))
     write_whole(report / "summary.json", to_json(as_json(summary)))
-    write_whole(report / "trials.svg", trials_figure(summary))
+    figure = trials_figure(summary)
+    write_whole(report / "trials.svg", figure)
     write_whole(report / "report.md", markdown(summary))
+    write_whole(report / "index.html", page(summary, figure))
     return summary
 
 
@@ -188,10 +192,26 @@ def cells(machine: MachineSummary, *, optimistic: bool) -> tuple[str, str, str]:
 
 
 def markdown(summary: Summary) -> str:
+    # Not escaped: machine types and ids are letters, digits, '-' and '_' by their parser.
+    return _environment(summary, autoescape=False).get_template("report.md.jinja").render(_context(summary))
+
+
+def page(summary: Summary, figure: str) -> str:
+    """index.html: one file that needs no network and no script. `figure`: the trials, as SVG."""
+    inline = Markup(figure[figure.index("<svg") :])  # matplotlib escapes the texts in it
+    template = _environment(summary, autoescape=True).get_template("index.html.jinja")
+    return template.render(_context(summary), figure=inline, sections=SECTIONS)
+
+
+def _context(summary: Summary) -> dict[str, Any]:
+    return {"summary": summary, "run": summary.run, "baseline": baseline_name(summary.run)}
+
+
+def _environment(summary: Summary, *, autoescape: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asd_ray.report"),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown; machine types and ids are letters, digits, '-' and '_' by their parser
+        autoescape=autoescape,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -203,6 +223,4 @@ def markdown(summary: Summary) -> str:
         "difference": lambda found: marked(with_interval(found, signed=True), optimistic),
         "points": lambda value: marked(points(value), optimistic),
     }
-    return environment.get_template("report.md.jinja").render(
-        summary=summary, run=summary.run, baseline=baseline_name(summary.run)
-    )
+    return environment

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from asd_ray.command import InputError
 from asd_ray.config import load_config, with_params
 from asd_ray.report.judging import normal_scores
-from asd_ray.report.render import percent, rebuild, rebuild_alone
+from asd_ray.report.render import page, percent, rebuild, rebuild_alone
 from asd_ray.report.summary import edges
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
@@ -64,6 +65,23 @@ def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(f
         for machine_id in ("id_00", "id_01"):
             assert f"| {name} {machine_id} |" in text
     assert "half of the labelled test clips" in text
+
+
+def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(folder: Path) -> None:
+    summary = rebuild(folder)
+    text = (folder / "report" / "index.html").read_text()
+    for machine in summary.machines:
+        assert machine.best is not None
+        assert f'<th scope="row">{machine.machine_type}</th>\n<td>{machine.best.uid}</td>' in text
+    assert not any(word in text for word in ("<script", "<link", "<img", "src=", "@import"))
+
+
+def test_what_the_page_quotes_is_escaped(folder: Path) -> None:
+    summary = rebuild(folder)
+    first = replace(summary.machines[0], problems=("<script>alert(1)</script>",))
+    text = page(replace(summary, machines=(first, *summary.machines[1:])), "<svg></svg>")
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<script" not in text
 
 
 def test_rebuilding_changes_nothing(folder: Path) -> None:
