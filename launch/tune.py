@@ -232,7 +232,7 @@ def print_end(folder: Path, summary: "Summary") -> None:
     print("in per cent, chance is 50; choosing: on the clips that chose the config; reporting: on the others,")
     print("which the configuration that the search started from is judged by too")
     print_standing(summary, baseline)
-    print(f"report: {folder / 'report' / 'report.md'}")
+    print(f"report: {folder / 'report' / 'index.html'}")
     first = next((machine.machine_type for machine in summary.machines if machine.handed_over), None)
     if first is not None:
         print(f"next:   python launch/score.py {folder / 'best' / f'{first}.yaml'} RECORDINGS")

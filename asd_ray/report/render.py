@@ -13,6 +13,7 @@ from asd_ray.files import to_json, write_whole
 from asd_ray.report.confirmed import Retrained
 from asd_ray.report.figures import trials_figure
 from asd_ray.report.judging import Judged
+from asd_ray.report.panels import detection_panel, progress_panel
 from asd_ray.report.summary import MachineSummary, Summary, baseline_name, summarise
 from asd_ray.report.winners import confirmed_entry, plain, write_winners
 from asd_ray.scoring.intervals import Estimate
@@ -22,7 +23,7 @@ from asd_ray.search.storage import Store, find_store, open_studies
 from asd_ray.training.trial import flat
 
 UNDEFINED = "undefined"
-SECTIONS = ("answer", "trials", "provenance")  # of index.html: one template each, in this order
+SECTIONS = ("answer", "detection", "trials", "provenance")  # of index.html: one template each, in this order
 
 
 def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
@@ -37,10 +38,9 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     report = folder / "report"
     write_whole(report / "trials.csv", trials_csv(summary))
     write_whole(report / "summary.json", to_json(as_json(summary)))
-    figure = trials_figure(summary)
-    write_whole(report / "trials.svg", figure)
+    write_whole(report / "trials.svg", trials_figure(summary))
     write_whole(report / "report.md", markdown(summary))
-    write_whole(report / "index.html", page(summary, figure))
+    write_whole(report / "index.html", page(summary))
     return summary
 
 
@@ -196,11 +196,20 @@ def markdown(summary: Summary) -> str:
     return _environment(summary, autoescape=False).get_template("report.md.jinja").render(_context(summary))
 
 
-def page(summary: Summary, figure: str) -> str:
-    """index.html: one file that needs no network and no script. `figure`: the trials, as SVG."""
-    inline = Markup(figure[figure.index("<svg") :])  # matplotlib escapes the texts in it
-    template = _environment(summary, autoescape=True).get_template("index.html.jinja")
-    return template.render(_context(summary), figure=inline, sections=SECTIONS)
+def page(summary: Summary) -> str:
+    """index.html: one file that needs no network and no script."""
+    max_fpr = summary.run.config.score.max_fpr
+    return (
+        _environment(summary, autoescape=True)
+        .get_template("index.html.jinja")
+        .render(
+            _context(summary),
+            sections=SECTIONS,
+            # matplotlib escapes the texts in its figures
+            detection_panel=lambda judged: Markup(detection_panel(judged, max_fpr=max_fpr)),
+            progress_panel=lambda machine_type: Markup(progress_panel(summary, machine_type)),
+        )
+    )
 
 
 def _context(summary: Summary) -> dict[str, Any]:

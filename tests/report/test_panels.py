@@ -1,0 +1,52 @@
+"""The small figures of the page."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asd_ray.report.panels import INK, NORMAL, detection_panel, progress_panel
+from asd_ray.report.summary import Summary, summarise
+from asd_ray.search.runfolder import read_run
+from asd_ray.search.storage import open_studies
+
+
+@pytest.fixture(scope="module")
+def summary(finished_run: Path) -> Summary:
+    run, clips = read_run(finished_run)
+    studies, _ = open_studies(finished_run, run, take_over=False)
+    return summarise(finished_run, run, clips=clips, studies=studies)
+
+
+def test_panels_take_the_colour_of_the_text_around_them_and_have_no_background(summary: Summary) -> None:
+    best = summary.machines[0].best
+    assert best is not None
+    for svg in (detection_panel(best, max_fpr=0.1), progress_panel(summary, "fan")):
+        assert svg.startswith("<svg")
+        assert "currentColor" in svg
+        assert INK not in svg
+        assert not re.search(r"#0{6}|#f{6}|: black|: white", svg)
+
+
+def test_no_two_panels_of_a_page_share_an_id(summary: Summary) -> None:
+    """Or a figure would be drawn with the clip paths and marks of another."""
+    panels = [progress_panel(summary, name) for name in summary.run.machine_types]
+    panels += [detection_panel(machine.best, max_fpr=0.1) for machine in summary.machines if machine.best]
+    used = [set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", svg)) for svg in panels]
+    assert all(used)
+    assert sum(map(len, used)) == len(set().union(*used))
+
+
+def test_clips_of_one_kind_have_no_curve(summary: Summary) -> None:
+    best = summary.machines[0].best
+    assert best is not None
+    normal = replace(best, reported=tuple(row for row in best.reported if not row[2]))
+    assert detection_panel(normal, max_fpr=0.1) == ""
+
+
+def test_a_trial_that_failed_is_marked_and_one_without_values_is_no_figure(summary: Summary) -> None:
+    failed = replace(summary.trials[0], uid="fan-99", state="failed", objective={})
+    assert "failed" in progress_panel(replace(summary, trials=(*summary.trials, failed)), "fan")
+    assert NORMAL in progress_panel(summary, "fan")
+    assert progress_panel(replace(summary, trials=(failed,)), "fan") == ""
