@@ -185,5 +185,5 @@ def trials_by_machine(machines: Machines) -> dict[str, int]:
 def lost(folder: Path, *, trials: int) -> int:
     """Trials of the run that are not complete."""
     with (folder / "report" / "trials.csv").open() as file:
-        outcomes = Counter(row["outcome"] for row in csv.DictReader(file))
-    return trials - outcomes["complete"]
+        states = Counter(row["state"] for row in csv.DictReader(file))
+    return trials - states["complete"]
