@@ -63,5 +63,5 @@ def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say
     laptop.run("ray", "down", "-y", path, cwd=str(ROOT))
     say("ray down")
     for name in ("head", *WORKERS):
-        until(lambda name=name: not machines[name].processes("ray"), 60, f"the end of all of Ray on {name}")
+        until(lambda name=name: not machines[name].processes("ray"), 180, f"the end of all of Ray on {name}")
     say("nothing of Ray is left on any machine")
