@@ -77,9 +77,9 @@ def test_report_and_score_work_on_it_and_the_same_call_goes_on(searched: Call, s
         *("launch/tune.py", "--data", SHARDS, "--run", RUN, "--inline", "--trials", 2, "--epochs", 2), *SMALL
     )
     assert again.process.returncode == 0, again.output
-    assert "complete after" not in again.output  # nothing is done twice
+    assert "[1/" not in again.output  # nothing is done twice
     summary = json.loads((place(RUN) / "report" / "summary.json").read_text())
-    assert summary["trials"] == {"complete": 2}
+    assert sum(summary["trials"].values()) == 2
     clip = next((small_dataset / "fan" / "test").glob("*.wav"))
     scored = run("launch/score.py", f"{RUN}/best/fan.yaml", clip, "--csv")
     assert scored.process.returncode == 0, scored.output
