@@ -50,7 +50,7 @@ class Bodies:
         return [name for name, life in self.lives.items() if life.kind == kind and (life.ended is None) == living]
 
     def close(self) -> None:
-        self._watch.kill()
+        self._machines.laptop.kill("tests.cluster.aws watch")  # in there: its parent out here is only a door
         self._thread.join()
 
     def table(self) -> list[str]:

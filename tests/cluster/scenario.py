@@ -26,6 +26,8 @@ HASTY = {
     "AUTOSCALER_HEARTBEAT_TIMEOUT_S": "20",
     "AUTOSCALER_NODE_SSH_INTERVAL_S": "1",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "5000",
 }
 STATUS = """
 import sys, urllib.error, urllib.request as web
