@@ -32,18 +32,21 @@ class Sight:
         try:
             found = self.probe.read_text(encoding="ascii")
         except (OSError, InputError) as error:
-            found = getattr(error, "strerror", None) or str(error)
+            found = _reason(error)
         if found != self.word:
             raise _unseen(self.probe.parent, "--run", machine, found)
         try:
             with self.data.open("rb") as file:
                 file.read(1)
         except (OSError, InputError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise _unseen(self.data.parent, "--data", machine, why) from error
+            raise _unseen(self.data.parent, "--data", machine, _reason(error)) from error
         beside = self.probe.with_name(f"{self.probe.name}-{secrets.token_hex(4)}")
         write_whole(beside, self.word)
         beside.unlink()
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _unseen(folder: Path, option: str, machine: str, why: str) -> InputError:

@@ -1,6 +1,8 @@
 """Figures of the report, as SVG text."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -18,10 +20,16 @@ PUBLISHED: dict[str, Any] = {"color": "#d55e00", "marker": "D", "s": 34}
 BEST: dict[str, Any] = {"facecolors": "none", "edgecolors": "#000000", "s": 120, "linewidths": 1.2}
 
 
+@contextmanager
+def svg_settings(name: str) -> Iterator[None]:
+    """Text stays text, and the same contents give the same bytes; figures of other names have other ids in them."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
+        yield
+
+
 def trials_figure(summary: Summary) -> str:
     """Every trial on the choosing clips, per machine type; marked are the start and what the search chose."""
-    # Text stays text, and the same summary gives the same bytes.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asd_ray", "font.size": 9}):
+    with svg_settings("asd_ray"):
         figure = Figure(figsize=(7.5, 3.4), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()

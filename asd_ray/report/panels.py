@@ -16,6 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from asd_ray.report.figures import svg_settings
 from asd_ray.report.judging import Judged
 from asd_ray.report.summary import Summary
 
@@ -45,8 +46,8 @@ class _Panel:
 
 @contextmanager
 def _panel(name: str, *, columns: int = 1) -> Iterator[_Panel]:
-    """The same contents give the same bytes; the ids in it begin with those of no other figure of the page."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
+    """A panel to draw on, which has its SVG when the block ends."""
+    with svg_settings(name):
         mpl.rcParams.update(
             {
                 "text.color": INK,
@@ -94,7 +95,7 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
 
     "" where no trial has a value.
     """
-    # Trials are numbered by study, and studies take turns: the number is the round.
+    # Joint studies know all trials, so the number is the place in the search; of separate ones it is the round.
     rows = sorted(summary.trials, key=lambda row: int(row.uid.rpartition("-")[2]))
     values = [100 * row.objective.get(machine_type, float("nan")) for row in rows]
     number = range(1, len(rows) + 1)

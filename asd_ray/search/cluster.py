@@ -26,10 +26,10 @@ PATIENCE_S = 120.0  # without an answer: a laptop that wakes up, a tunnel that i
 TIMEOUT_S = 10.0
 _SDK = "ray.dashboard.modules.dashboard_sdk"
 _RUN = "asd_run"  # in a job's metadata: the run folder
-# `ray job stop` is to a search what Ctrl-C is; it then needs a moment to end its lanes.
 # Ray tells of every file of ignored names.
 for _name in ("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir", _SDK):
     logging.getLogger(_name).setLevel(logging.ERROR)
+# `ray job stop` is to a search what Ctrl-C is; it then needs a moment to end its lanes.
 _STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 

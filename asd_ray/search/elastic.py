@@ -13,6 +13,7 @@ from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
 
 Amounts = Mapping[str, float]  # by name of the resource, as Ray counts it
+AS_MANY_AS_COME = 1_000_000  # lanes, where nothing limits them
 MOST_ASKED = 32  # lanes asked for at a time; as they come, more are
 PLACE_S = 300.0  # a lane that has no worker after so long lost its room to somebody else
 NO_ROOM = "it found no room"

@@ -12,11 +12,10 @@ from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.placement import living_nodes
-from asd_ray.search.elastic import Amounts, Cluster, decide
+from asd_ray.search.elastic import AS_MANY_AS_COME, Amounts, Cluster, decide
 
 SMALLEST_STORE = 256 * 2**20
 STREAMING_STORE = 2 * 2**30  # blocks on their way to the lanes, however large the corpus
-AS_MANY_AS_COME = 1_000_000  # lanes, on a cluster that may grow
 # Where `ray up` leaves the cluster's file on its head; a pod of KubeRay has none.
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 

@@ -17,7 +17,7 @@ from asd_ray.command import InputError
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import Confirmation, Training, open_confirmation
 from asd_ray.search.confirmation import Outcome as Confirmed
-from asd_ray.search.elastic import FixedLanes, Lanes
+from asd_ray.search.elastic import AS_MANY_AS_COME, FixedLanes, Lanes
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies import Outcome, Proposal, Studies
 
@@ -86,7 +86,7 @@ class StudySearcher(Searcher):
         self._joint = run.trained_types if run.config.search.scope == "joint" else ()
         self._running: dict[str, Proposal] = {}
         self._pruned: set[str] = set()
-        self._deadline, self._lanes = deadline or Deadline(), lanes or FixedLanes(1_000_000)
+        self._deadline, self._lanes = deadline or Deadline(), lanes or FixedLanes(AS_MANY_AS_COME)
         self._stopping: set[str] = set()  # for the deadline
         self.left: list[str] = []  # names of what the deadline stopped; the next call goes on with it
         self._last: dict[str, dict[str, Any]] = {}
