@@ -22,7 +22,7 @@ BEST: dict[str, Any] = {"facecolors": "none", "edgecolors": "#000000", "s": 120,
 
 @contextmanager
 def svg_settings(name: str) -> Iterator[None]:
-    """Text stays text, and the same contents give the same bytes; figures of other names have other ids in them."""
+    """Text stays text, and the same contents give the same bytes. Another name gives other ids."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
         yield
 
