@@ -39,6 +39,7 @@ from asd_ray import api  # noqa: E402
 from asd_ray.config import RunConfig, replace_settings  # noqa: E402
 from asd_ray.placement import living_nodes  # noqa: E402
 from asd_ray.search.searcher import Ended  # noqa: E402
+from asd_ray.tokens import own_token  # noqa: E402
 
 SETTINGS = (
     "model.width=0.0625",
@@ -157,6 +158,7 @@ def watch(events: "queue.Queue[Event]") -> None:
 
 
 def main() -> None:
+    own_token()  # in the home of its own there is none yet, and Ray wants one before it makes one
     cluster = start_head()
     events: queue.Queue[Event] = queue.Queue()
     arguments = (Path(sys.argv[1]), Path(sys.argv[2]), cluster.address, events)

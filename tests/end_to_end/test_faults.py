@@ -79,7 +79,7 @@ def test_trials_that_hang_raise_diverge_or_exhaust_the_memory_fail_with_the_reas
     shards: Path, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = psutil.virtual_memory()
-    monkeypatch.setenv("RAY_memory_usage_threshold", f"{1 - memory.available / memory.total + 0.3:.2f}")
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{1 - memory.available / memory.total + 0.25:.2f}")
     faults.plant(
         {
             "pump-1": {"epoch": 1, "fault": "eat"},
@@ -89,14 +89,14 @@ def test_trials_that_hang_raise_diverge_or_exhaust_the_memory_fail_with_the_reas
         }
     )
     folder = tmp_path / "run"
-    call = search(shards, folder, "--trials", 6, "--epochs", 2, "--set", "lanes.deadline=25")
+    call = search(shards, folder, "--trials", 6, "--epochs", 2, "--set", "lanes.deadline=40")
     assert call.finish() == 0, call.output
     assert "raylet" not in call.output
     assert "Traceback" not in call.output
     found = outcomes(folder)
     expected = {
         "pump-1": "ran out of memory",
-        "slider-2": "it hung: epoch 1 had not ended after 25 s",
+        "slider-2": "it hung: epoch 1 had not ended after 40 s",
         "ToyCar-3": "ValueError: a planted error",
         "ToyConveyor-4": "the loss is nan in epoch 1",
     }

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from asd_ray.scoring.detector import Best
+from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -36,7 +38,8 @@ def test_every_command_block_of_the_readme_runs(dataset: Path, tmp_path: Path) -
             timeout=600,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}"
-    assert (tmp_path / "runs" / "first" / "full" / "fan" / "fan.yaml").exists()
+    best = load(tmp_path / "runs" / "first" / "full" / "fan" / "fan.yaml", Best)
+    assert (best.epochs, best.config.lanes.workers) == (2, 2)  # trained data-parallel
 
 
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:

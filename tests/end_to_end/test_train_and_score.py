@@ -85,16 +85,6 @@ def test_a_best_config_is_trained_in_full_and_goes_on_when_called_again(found: P
     assert scored.process.returncode == 0, scored.output
 
 
-def test_two_workers_train_data_parallel(found: Path, tmp_path: Path) -> None:
-    out = tmp_path / "two"
-    call = run("launch/train.py", found / "best" / "fan.yaml", "--epochs", 2, "--workers", 2, "--out", out)
-    assert call.process.returncode == 0, call.output
-    best = load(out / "fan.yaml", Best)
-    assert best.config.lanes.workers == 2
-    assert "epoch 2: loss" in call.output
-    assert call.survivors() == []
-
-
 def test_a_lane_that_does_not_fit_is_refused_with_the_numbers(found: Path, tmp_path: Path) -> None:
     call = run("launch/train.py", found / "best" / "fan.yaml", "--workers", 1000, "--out", tmp_path / "many")
     assert call.process.returncode == 2, call.output
