@@ -1,65 +1,15 @@
-"""Small figures of the page, one machine type each: where a detector fails, and what the search gained when.
+"""Small figures of the page, one machine type each: where a detector fails, and what the search gained when."""
 
-They are SVG without a background, drawn in the colour of the text around them, so that one file suits light and
-dark. Blue and orange are Okabe and Ito's, told apart by the colour-blind and on both grounds.
-"""
-
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import accumulate
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from asd_ray.report.figures import svg_settings
+from asd_ray.report.canvas import ANOMALOUS, INK, NORMAL, PRUNED, panel
 from asd_ray.report.judging import Judged
 from asd_ray.report.summary import Summary
 
-NORMAL, ANOMALOUS, PRUNED = "#2f8fce", "#e0751c", "#8a929b"
-INK = "#010203"  # replaced by the colour of the text around it
 BINS = 24
-
-
-class _Panel:
-    """One figure: its axes side by side, then its SVG."""
-
-    def __init__(self, columns: int) -> None:
-        self._figure = Figure(figsize=(3.4 * columns, 2.5), layout="constrained", facecolor="none")
-        FigureCanvasSVG(self._figure)
-        self.axes: list[Axes] = [self._figure.add_subplot(1, columns, place + 1) for place in range(columns)]
-        for axes in self.axes:
-            axes.set_facecolor("none")
-            axes.spines[["top", "right"]].set_visible(False)
-        self.svg = ""
-
-    def save(self) -> None:
-        text = io.StringIO()
-        self._figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-        drawn = text.getvalue().replace(INK, "currentColor")
-        self.svg = drawn[drawn.index("<svg") :]
-
-
-@contextmanager
-def _panel(name: str, *, columns: int = 1) -> Iterator[_Panel]:
-    """A panel to draw on, which has its SVG when the block ends."""
-    with svg_settings(name):
-        mpl.rcParams.update(
-            {
-                "text.color": INK,
-                "axes.edgecolor": INK,
-                "axes.labelcolor": INK,
-                "xtick.color": INK,
-                "ytick.color": INK,
-            }
-        )
-        panel = _Panel(columns)
-        yield panel
-        panel.save()
 
 
 def detection_panel(judged: Judged, *, max_fpr: float) -> str:
@@ -71,8 +21,8 @@ def detection_panel(judged: Judged, *, max_fpr: float) -> str:
     score = np.array([row[3] for row in judged.reported])
     if truth.all() or not truth.any():
         return ""
-    with _panel(f"detection {judged.choosing.machine_type}", columns=2) as panel:
-        curve, scores = panel.axes
+    with panel(f"detection {judged.choosing.machine_type}", columns=2) as drawn:
+        curve, scores = drawn.axes
         false_rate, true_rate, _ = roc_curve(truth, score)
         counted = np.append(false_rate[false_rate <= max_fpr], max_fpr)
         curve.fill_between(
@@ -87,7 +37,7 @@ def detection_panel(judged: Judged, *, max_fpr: float) -> str:
         scores.axvline(judged.threshold.value, color=INK, linewidth=0.9, linestyle="--", label="threshold")
         scores.set(xlabel="anomaly score", ylabel="clips")
         scores.legend(frameon=False)
-    return panel.svg
+    return drawn.svg
 
 
 def progress_panel(summary: Summary, machine_type: str) -> str:
@@ -101,8 +51,8 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
     number = range(1, len(rows) + 1)
     if not np.isfinite(values).any():
         return ""
-    with _panel(f"progress {machine_type}") as panel:
-        (axes,) = panel.axes
+    with panel(f"progress {machine_type}") as drawn:
+        (axes,) = drawn.axes
         for state, color, marker in (("complete", NORMAL, "o"), ("pruned", PRUNED, ".")):
             points = [(x, y) for x, y, row in zip(number, values, rows, strict=True) if row.state == state]
             axes.scatter(
@@ -119,4 +69,4 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
         axes.step(number, best, where="post", color=INK, linewidth=1, label="best so far")
         axes.set(xlabel="trial", ylabel="objective, %")
         axes.legend(frameon=False, fontsize=7)
-    return panel.svg
+    return drawn.svg

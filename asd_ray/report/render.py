@@ -14,6 +14,7 @@ from asd_ray.report.confirmed import Retrained
 from asd_ray.report.figures import trials_figure
 from asd_ray.report.judging import Judged
 from asd_ray.report.panels import detection_panel, progress_panel
+from asd_ray.report.response_panels import contour_panel, slice_panel, spoken
 from asd_ray.report.summary import MachineSummary, Summary, baseline_name, summarise
 from asd_ray.report.winners import confirmed_entry, plain, write_winners
 from asd_ray.scoring.intervals import Estimate
@@ -23,7 +24,13 @@ from asd_ray.search.storage import Store, find_store, open_studies
 from asd_ray.training.trial import flat
 
 UNDEFINED = "undefined"
-SECTIONS = ("answer", "detection", "trials", "provenance")  # of index.html: one template each, in this order
+SECTIONS = (
+    "answer",
+    "detection",
+    "response",
+    "trials",
+    "provenance",
+)  # of index.html: one template each, in this order
 
 
 def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
@@ -208,6 +215,8 @@ def page(summary: Summary) -> str:
             # matplotlib escapes the texts in its figures
             detection_panel=lambda judged: Markup(detection_panel(judged, max_fpr=max_fpr)),
             progress_panel=lambda machine_type: Markup(progress_panel(summary, machine_type)),
+            slice_panel=lambda machine_type, found: Markup(slice_panel(machine_type, found)),
+            contour_panel=lambda machine_type, found: Markup(contour_panel(machine_type, found)),
         )
     )
 
@@ -231,5 +240,7 @@ def _environment(summary: Summary, *, autoescape: bool) -> jinja2.Environment:
         "with_interval": lambda found: marked(with_interval(found), optimistic),
         "difference": lambda found: marked(with_interval(found, signed=True), optimistic),
         "points": lambda value: marked(points(value), optimistic),
+        "share": lambda value: f"{100 * value:.0f}",
+        "spoken": spoken,
     }
     return environment

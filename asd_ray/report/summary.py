@@ -17,6 +17,7 @@ from asd_ray.config import LossConfig
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
 from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate, rows_of
 from asd_ray.report.pareto import ParetoPoint, pareto_points
+from asd_ray.report.response import Response, response_of
 from asd_ray.report.rows import TrialRow, read_rows
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.protocol import why_unusable
@@ -52,6 +53,7 @@ class MachineSummary:
     not_reportable: str
     problems: tuple[str, ...]
     pareto: tuple[ParetoPoint, ...]  # where there are several objectives
+    response: Response
     weights_lost: bool = False
 
     @property
@@ -134,6 +136,7 @@ class _Reader:
         published = self._trial(machine_type, self._studies.published(machine_type), problems)
         confirmed, standing = self._confirmed(machine_type, problems)
         best, score = observed, self._run.config.score
+        space = self._run.space.of(machine_type)
         if confirmed is not None:
             best = None if confirmed.winner is None else confirmed.winner.handed_over
             estimates = (confirmed.winner_estimate, confirmed.baseline_estimate)
@@ -145,7 +148,7 @@ class _Reader:
             best=best,
             observed=observed,
             published=published,
-            at_edge=() if best is None else edges(self._run.space.of(machine_type), best.params),
+            at_edge=() if best is None else edges(space, best.params),
             confirmed=confirmed,
             best_estimate=estimates[0],
             published_estimate=estimates[1],
@@ -153,6 +156,9 @@ class _Reader:
             not_reportable=self._why_not_reportable(machine_type),
             problems=tuple(problems),
             pareto=pareto_points(machine_type, self._run, self._studies),
+            response=response_of(
+                self._studies.trials(machine_type), space, chosen={} if best is None else best.params
+            ),
         )
 
     def _trial(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.report.panels import INK, NORMAL, detection_panel, progress_panel
+from asd_ray.report.canvas import INK, NORMAL
+from asd_ray.report.panels import detection_panel, progress_panel
 from asd_ray.report.summary import Summary, summarise
 from asd_ray.search.runfolder import read_run
 from asd_ray.search.storage import open_studies

@@ -9,7 +9,7 @@ from scipy.optimize import check_grad
 
 from asd_ray.search.choice import TAUGHT
 from asd_ray.search.space import SearchSpace
-from asd_ray.search.surface import _loss, ranked, smoothed, unit_points
+from asd_ray.search.surface import Surface, _loss, ranked, smoothed, unit_points
 
 SPACE = SearchSpace.model_validate(
     {
@@ -48,6 +48,27 @@ def test_the_best_smoothed_trial_is_better_than_the_best_observed_one() -> None:
         points, truth, observed = noisy_hill(120, seed=seed)
         gains.append(truth[smoothed(points, observed).argmax()] - truth[observed.argmax()])
     assert np.mean(gains) > 0.3
+
+
+def test_where_no_trial_lies_the_surface_is_near_the_truth_and_knows_how_far_off_it_may_be() -> None:
+    inside = []
+    for seed in range(10):
+        points, _, observed = noisy_hill(60, seed=seed)
+        elsewhere, truth, _ = noisy_hill(200, seed=100 + seed)
+        mean, sd = Surface(points, observed).mean_and_sd(elsewhere)
+        assert np.sqrt(np.mean((mean - truth) ** 2)) < 2.0
+        inside.append(np.mean(np.abs(mean - truth) < 1.96 * sd))
+    assert 0.85 < np.mean(inside) <= 1.0
+    far, near = (Surface(points, observed).mean_and_sd(np.full((1, 3), at))[1][0] for at in (3.0, 0.5))
+    assert far > 1.5 * near
+
+
+def test_what_a_surface_explains_is_the_share_that_is_no_noise() -> None:
+    points, truth, observed = noisy_hill(200, seed=0)
+    rng = np.random.default_rng(0)
+    assert Surface(points, truth).explained > 0.98
+    assert Surface(points, observed).explained == pytest.approx(truth.var() / observed.var(), abs=0.08)
+    assert Surface(points, rng.normal(size=200)).explained < 0.05
 
 
 def test_values_without_noise_stay_what_they_are() -> None:

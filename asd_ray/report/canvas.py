@@ -1,0 +1,56 @@
+"""What the small figures of the page are drawn on: SVG that suits light and dark.
+
+Without a background, and in the colour of the text around them. Blue and orange are Okabe and Ito's, told apart by
+the colour-blind and on both grounds.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from asd_ray.report.figures import svg_settings
+
+NORMAL, ANOMALOUS, PRUNED = "#2f8fce", "#e0751c", "#8a929b"
+INK = "#010203"  # replaced by the colour of the text around it
+
+
+class Panel:
+    """One figure: its axes side by side, then its SVG."""
+
+    def __init__(self, columns: int) -> None:
+        self.figure = Figure(figsize=(3.4 * columns, 2.5), layout="constrained", facecolor="none")
+        FigureCanvasSVG(self.figure)
+        self.axes: list[Axes] = [self.figure.add_subplot(1, columns, place + 1) for place in range(columns)]
+        for axes in self.axes:
+            axes.set_facecolor("none")
+            axes.spines[["top", "right"]].set_visible(False)
+        self.svg = ""
+
+    def save(self) -> None:
+        text = io.StringIO()
+        self.figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        drawn = text.getvalue().replace(INK, "currentColor")
+        self.svg = drawn[drawn.index("<svg") :]
+
+
+@contextmanager
+def panel(name: str, *, columns: int = 1) -> Iterator[Panel]:
+    """A panel to draw on, which has its SVG when the block ends."""
+    with svg_settings(name):
+        mpl.rcParams.update(
+            {
+                "text.color": INK,
+                "axes.edgecolor": INK,
+                "axes.labelcolor": INK,
+                "xtick.color": INK,
+                "ytick.color": INK,
+            }
+        )
+        drawn = Panel(columns)
+        yield drawn
+        drawn.save()

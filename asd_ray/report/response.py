@@ -1,0 +1,207 @@
+"""What a machine type's objective does as the searched numbers change: importance, slices and contours.
+
+All of it is read from the complete trials of the machine type's study, on the choosing clips. Curves are the means
+of a Gaussian process fitted to them (`search.surface`), through the chosen config: the other numbers stay as they
+are there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.importance import MeanDecreaseImpurityImportanceEvaluator
+from optuna.trial import FrozenTrial
+
+from asd_ray.search.choice import worth
+from asd_ray.search.space import Choices, Range, StudySpace
+from asd_ray.search.surface import FEWEST, Surface, fitted, to_unit_cube, unit_points
+
+PAIRS = (("margin", "scale"), ("mixup_alpha", "noise_prob"))  # the loss of one clip; how clips are mixed
+RESAMPLES = 20  # of the trials, for the spread of the importances
+TREES = 16  # in each resample's forest
+CONFIDENCE = 0.9  # that 20 resamples can tell
+SURE = 1.96  # standard deviations around a slice: 95 % of a normal distribution
+STEPS, CELLS = 41, 25  # of a slice, and of each side of a contour
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Importance:
+    """The share, from 0 to 1, of what the searched numbers explain of the trials' variance, that is one number's.
+
+    `low` and `high` hold 90 % of bootstrap resamples of the trials.
+    """
+
+    name: str
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Along one number: mean and 95 % interval of the objective without noise; trials as (value, objective)."""
+
+    name: str
+    log: bool
+    chosen: float | None
+    values: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    trials: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contour:
+    """Over two numbers: the mean objective, one row per value of `y`, and where the trials lie."""
+
+    x: str
+    y: str
+    log: tuple[bool, bool]
+    chosen: tuple[float, float] | None
+    x_values: tuple[float, ...]
+    y_values: tuple[float, ...]
+    mean: tuple[tuple[float, ...], ...]
+    trials: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """Of one machine type; `why_not` says why there is nothing but the number of complete trials.
+
+    `explained`: the share of the objective's variance over trials that the surface foretells of a trial that it
+    was not fitted to, from 0 to 1.
+    """
+
+    num_trials: int
+    why_not: str = ""
+    explained: float = 0.0
+    importances: tuple[Importance, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    contours: tuple[Contour, ...] = ()
+
+
+def response_of(trials: Sequence[FrozenTrial], space: StudySpace, *, chosen: Mapping[str, float]) -> Response:
+    """The response of the study that holds these trials, through the chosen config."""
+    able = fitted(trials)
+    values = np.array([worth(trial) for trial in able])
+    if len(able) < FEWEST:
+        return Response(num_trials=len(able), why_not=f"{len(able)} complete trials, {FEWEST} at least are needed")
+    if np.ptp(values) == 0.0:
+        return Response(num_trials=len(able), why_not="all complete trials have the same objective")
+    view = _View(able, values, space, chosen)
+    ranges = [name for name in space.searched() if isinstance(space.spec(name), Range)]
+    pairs = [pair for pair in PAIRS if set(pair) <= set(ranges)] or [(ranges[0], ranges[1])][: len(ranges) > 1]
+    return Response(
+        num_trials=len(able),
+        explained=view.surface.explained,
+        importances=importances(able, values, space),
+        slices=tuple(map(view.slice, space.searched())),
+        contours=tuple(view.contour(*pair) for pair in pairs),
+    )
+
+
+class _View:
+    """A fitted surface, looked at through the chosen config."""
+
+    def __init__(
+        self, trials: Sequence[FrozenTrial], values: Array, space: StudySpace, chosen: Mapping[str, float]
+    ) -> None:
+        self.surface = Surface(unit_points(trials, space), values)
+        self._space, self._chosen = space, dict(chosen)
+        self._points = [space.active(trial.params) for trial in trials]
+        self._values = values
+
+    def slice(self, name: str) -> Slice:
+        values = self._values_of(name, STEPS)
+        mean, sd = self._ask([{name: value} for value in values])
+        return Slice(
+            name=name,
+            log=self._is_log(name),
+            chosen=self._chosen.get(name),
+            values=values,
+            mean=tuple(mean.tolist()),
+            low=tuple((mean - SURE * sd).tolist()),
+            high=tuple((mean + SURE * sd).tolist()),
+            trials=tuple(
+                (point[name], float(value))
+                for point, value in zip(self._points, self._values, strict=True)
+                if name in point
+            ),
+        )
+
+    def contour(self, x: str, y: str) -> Contour:
+        x_values, y_values = self._values_of(x, CELLS), self._values_of(y, CELLS)
+        mean, _ = self._ask([{x: one, y: other} for other in y_values for one in x_values])
+        chosen = (self._chosen[x], self._chosen[y]) if {x, y} <= set(self._chosen) else None
+        return Contour(
+            x=x,
+            y=y,
+            log=(self._is_log(x), self._is_log(y)),
+            chosen=chosen,
+            x_values=x_values,
+            y_values=y_values,
+            mean=tuple(map(tuple, mean.reshape(len(y_values), len(x_values)).tolist())),
+            trials=tuple((point[x], point[y]) for point in self._points if x in point and y in point),
+        )
+
+    def _ask(self, changes: Sequence[Mapping[str, float]]) -> tuple[Array, Array]:
+        points = [self._space.active({**self._chosen, **change}) for change in changes]
+        return self.surface.mean_and_sd(to_unit_cube(points, self._space))
+
+    def _values_of(self, name: str, steps: int) -> tuple[float, ...]:
+        spec = self._space.spec(name)
+        if isinstance(spec, Choices):
+            return tuple(sorted(spec.choices))
+        spaced = np.geomspace if spec.log else np.linspace
+        return tuple(spaced(spec.low, spec.high, steps).tolist())
+
+    def _is_log(self, name: str) -> bool:
+        spec = self._space.spec(name)
+        return isinstance(spec, Range) and spec.log
+
+
+def importances(trials: Sequence[FrozenTrial], values: Array, space: StudySpace) -> tuple[Importance, ...]:
+    """Mean decrease of impurity in random forests over bootstrap resamples of the trials, most important first.
+
+    Only of numbers that take part in every trial: what is inert in some cannot be weighed against the others.
+    """
+    names = [name for name in space.searched() if all(name in trial.params for trial in trials)]
+    if len(names) < 2:
+        return ()
+    distributions = {name: space.spec(name).distribution() for name in names}
+    rng = np.random.default_rng(0)
+    found = np.array([_forest(trials, values, distributions, rng.integers(len(trials), size=len(trials)), seed)
+                      for seed in range(RESAMPLES)])  # fmt: skip
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    every = [
+        Importance(name=name, share=float(found[:, place].mean()), low=float(low[place]), high=float(high[place]))
+        for place, name in enumerate(names)
+    ]
+    return tuple(sorted(every, key=lambda one: -one.share))
+
+
+def _forest(
+    trials: Sequence[FrozenTrial],
+    values: Array,
+    distributions: Mapping[str, optuna.distributions.BaseDistribution],
+    drawn: NDArray[np.int64],
+    seed: int,
+) -> list[float]:
+    """The importances of the numbers, in their order, by the trials drawn."""
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        optuna.trial.create_trial(
+            params={name: trials[place].params[name] for name in distributions},
+            distributions=dict(distributions),
+            value=float(values[place]),
+        )
+        for place in drawn
+    )
+    found = MeanDecreaseImpurityImportanceEvaluator(n_trees=TREES, seed=seed).evaluate(study, list(distributions))
+    total = sum(found.values()) or 1.0  # a draw of equal values
+    return [float(found[name]) / total for name in distributions]
