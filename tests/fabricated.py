@@ -18,6 +18,7 @@ import asd_ray
 from asd_ray.config import RunConfig, params_of, replace_settings
 from asd_ray.data.resident import Labels
 from asd_ray.files import to_json, write_whole
+from asd_ray.report.published import TEST_CLIPS
 from asd_ray.scoring.intervals import roc_areas
 from asd_ray.scoring.metrics import MAX_FPR
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
@@ -31,15 +32,6 @@ from asd_ray.training.trial import write_scores
 from tests.local_search import search
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]  # machine type -> machine id -> normal, anomalous test clips
-# The test clips of DCASE 2020 Task 2's development set.
-DCASE_2020: Counts = {
-    "fan": {"id_00": (100, 407), "id_02": (100, 359), "id_04": (100, 348), "id_06": (100, 361)},
-    "pump": {"id_00": (100, 143), "id_02": (100, 111), "id_04": (100, 100), "id_06": (100, 102)},
-    "slider": {"id_00": (100, 356), "id_02": (100, 267), "id_04": (100, 178), "id_06": (100, 89)},
-    "ToyCar": {"id_01": (350, 264), "id_02": (350, 265), "id_03": (350, 265), "id_04": (350, 265)},
-    "ToyConveyor": {"id_01": (800, 400), "id_02": (800, 355), "id_03": (799, 355)},
-    "valve": {"id_00": (100, 119), "id_02": (100, 120), "id_04": (100, 120), "id_06": (100, 120)},
-}
 NUM_VALID = 40  # of each machine id
 EPOCHS = 9
 BEST_MARGIN = {"fan": 0.9, "pump": 0.6, "slider": 0.98, "ToyCar": 0.5, "ToyConveyor": 0.3, "valve": 0.7}
@@ -47,7 +39,7 @@ BEST_MARGIN = {"fan": 0.9, "pump": 0.6, "slider": 0.98, "ToyCar": 0.5, "ToyConve
 
 def few(normal: int = 8, anomalous: int = 8) -> Counts:
     """The machines of DCASE 2020 with so many clips of each."""
-    return {name: dict.fromkeys(ids, (normal, anomalous)) for name, ids in DCASE_2020.items()}
+    return {name: dict.fromkeys(ids, (normal, anomalous)) for name, ids in TEST_CLIPS.items()}
 
 
 def fabricate(folder: Path, counts: Counts, *, settings: list[str], protocol: str = "split") -> Run:

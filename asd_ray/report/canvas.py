@@ -31,6 +31,12 @@ class Panel:
             axes.spines[["top", "right"]].set_visible(False)
         self.svg = ""
 
+    def legend(self, axes: Axes) -> None:
+        """Above the axes, where it hides nothing, in two columns."""
+        axes.legend(
+            frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0
+        )
+
     def save(self) -> None:
         text = io.StringIO()
         self.figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -36,7 +36,7 @@ def detection_panel(judged: Judged, *, max_fpr: float) -> str:
             scores.hist(score[truth == wanted], bins=list(edges), color=color, alpha=0.65, label=label)
         scores.axvline(judged.threshold.value, color=INK, linewidth=0.9, linestyle="--", label="threshold")
         scores.set(xlabel="anomaly score", ylabel="clips")
-        scores.legend(frameon=False)
+        drawn.legend(scores)
     return drawn.svg
 
 
@@ -68,5 +68,5 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
         best = [value if np.isfinite(value) else np.nan for value in accumulate(complete, max)]
         axes.step(number, best, where="post", color=INK, linewidth=1, label="best so far")
         axes.set(xlabel="trial", ylabel="objective, %")
-        axes.legend(frameon=False, fontsize=7)
+        drawn.legend(axes)
     return drawn.svg

@@ -10,23 +10,27 @@ from markupsafe import Markup
 
 from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
-from asd_ray.report.confirmed import Retrained
 from asd_ray.report.figures import trials_figure
-from asd_ray.report.judging import Judged
 from asd_ray.report.panels import detection_panel, progress_panel
+from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
 from asd_ray.report.response_panels import contour_panel, slice_panel, spoken
 from asd_ray.report.summary import MachineSummary, Summary, baseline_name, summarise
-from asd_ray.report.winners import confirmed_entry, plain, write_winners
+from asd_ray.report.summary_file import summary_file
+from asd_ray.report.winners import write_winners
+from asd_ray.report.worst import Recordings, worst_ranked
 from asd_ray.scoring.intervals import Estimate
+from asd_ray.scoring.metrics import Auc
 from asd_ray.search import runfolder
 from asd_ray.search.journal import run_lock
 from asd_ray.search.storage import Store, find_store, open_studies
-from asd_ray.training.trial import flat
 
 UNDEFINED = "undefined"
+# Of index.html: one template each, in this order.
 SECTIONS = (
     "answer",
+    "published",
     "detection",
+    "worst",
     "response",
     "trials",
     "provenance",
@@ -44,7 +48,7 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     summary = summary.with_lost_weights(write_winners(folder, summary))
     report = folder / "report"
     write_whole(report / "trials.csv", trials_csv(summary))
-    write_whole(report / "summary.json", to_json(as_json(summary)))
+    write_whole(report / "summary.json", to_json(summary_file(summary).model_dump()))
     write_whole(report / "trials.svg", trials_figure(summary))
     write_whole(report / "report.md", markdown(summary))
     write_whole(report / "index.html", page(summary))
@@ -79,77 +83,6 @@ def trials_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def as_json(summary: Summary) -> dict[str, Any]:
-    """summary.json; null stands for undefined."""
-    run = summary.run
-    return {
-        "asd_ray": run.asd_ray,
-        "protocol": run.protocol,
-        "optimistic": summary.optimistic,
-        "objective": run.config.score.objective,
-        "trials": summary.counts(),
-        "corpus": {"path": run.corpus.path, "fingerprint": run.corpus.fingerprint},
-        "machine_types": {machine.machine_type: _machine_json(machine) for machine in summary.machines},
-        "baseline": baseline_name(run),
-        "not_searchable": run.not_searchable,
-    }
-
-
-def _machine_json(machine: MachineSummary) -> dict[str, Any]:
-    confirmed = machine.confirmed
-    entry = None if confirmed is None else confirmed_entry(confirmed)
-    return {
-        "best": _judged_json(machine.best),
-        "published": _judged_json(machine.published),
-        "at_edge": list(machine.at_edge),
-        "standing": machine.standing,
-        "reporting_estimate": {
-            "best": plain(machine.best_estimate),
-            "published": plain(machine.published_estimate),
-        },
-        "confirmed": None if entry is None else entry.model_dump(),
-        "candidates": [] if confirmed is None else [_candidate_json(one) for one in confirmed.candidates],
-        "selection_bias": _bias_json(machine),
-        "not_reportable": machine.not_reportable,
-        "problems": list(machine.problems),
-        "pareto": [point.plain() for point in machine.pareto],
-    }
-
-
-def _bias_json(machine: MachineSummary) -> dict[str, Any]:
-    observed, published, confirmed = machine.observed, machine.published, machine.confirmed
-    winner = None if confirmed is None else confirmed.winner
-    return {
-        "chosen_by_search": None if observed is None else observed.uid,
-        "choosing_minus_reporting": None if observed is None else observed.optimism,
-        "published_choosing_minus_reporting": None if published is None else published.optimism,
-        "search_minus_confirmed": machine.curse,
-        "winner": None if winner is None else winner.uid,
-        "winner_choosing_minus_reporting": None if winner is None else winner.optimism,
-    }
-
-
-def _candidate_json(one: Retrained) -> dict[str, Any]:
-    by_seed = {
-        str(judged.seed): {"choosing": judged.objective, "reporting": judged.reporting_objective}
-        for judged in one.trainings
-    }
-    return {"trial": one.uid, "params": one.params, "failed": one.failed, "seeds": by_seed}
-
-
-def _judged_json(judged: Judged | None) -> dict[str, Any] | None:
-    if judged is None:
-        return None
-    return {
-        "trial": judged.uid,
-        "seed": judged.seed,
-        "params": judged.params,
-        "choosing": {"objective": judged.objective, **flat(judged.choosing)},
-        "reporting": {"objective": judged.reporting_objective, **flat(judged.reporting)},
-        "threshold": judged.threshold.value,
-    }
-
-
 def percent(value: float | None) -> str:
     """AUCs are read in per cent, as the field prints them."""
     return UNDEFINED if value is None else f"{100 * value:.1f}"
@@ -175,6 +108,17 @@ def with_interval(estimate: Estimate | None, *, signed: bool = False) -> str:
 def points(value: float | None) -> str:
     """A difference, in points."""
     return UNDEFINED if value is None else f"{100 * value:+.1f}"
+
+
+def auc_pair(found: Auc | None) -> str:
+    """`98.32 / 95.34`, with as many digits as publications print.
+
+    >>> auc_pair(Auc(0.98324, 0.9534)), auc_pair(None)
+    ('98.32 / 95.34', '–')
+    """
+    if found is None:
+        return "–"
+    return " / ".join(UNDEFINED if value is None else f"{100 * value:.2f}" for value in (found.auc, found.pauc))
 
 
 def marked(text: str, optimistic: bool) -> str:
@@ -206,12 +150,18 @@ def markdown(summary: Summary) -> str:
 def page(summary: Summary) -> str:
     """index.html: one file that needs no network and no script."""
     max_fpr = summary.run.config.score.max_fpr
+    own = {machine.machine_type: machine.best.reporting if machine.best else None for machine in summary.machines}
     return (
         _environment(summary, autoescape=True)
         .get_template("index.html.jinja")
         .render(
             _context(summary),
             sections=SECTIONS,
+            searched=list(summary.run.space.params),
+            published=by_protocol([*own_rows("this search", own), *published_rows()]),
+            published_types=[name for name in summary.run.machine_types if name in TYPES],
+            recordings=Recordings(summary.run),
+            worst_ranked=worst_ranked,
             # matplotlib escapes the texts in its figures
             detection_panel=lambda judged: Markup(detection_panel(judged, max_fpr=max_fpr)),
             progress_panel=lambda machine_type: Markup(progress_panel(summary, machine_type)),
@@ -240,6 +190,9 @@ def _environment(summary: Summary, *, autoescape: bool) -> jinja2.Environment:
         "with_interval": lambda found: marked(with_interval(found), optimistic),
         "difference": lambda found: marked(with_interval(found, signed=True), optimistic),
         "points": lambda value: marked(points(value), optimistic),
+        # What publications print is theirs, whatever chose here.
+        "auc_pair": lambda found, own: marked(auc_pair(found), optimistic and own and found is not None),
+        "sentence": lambda text: text[:1].upper() + text[1:],  # jinja's capitalize lowers the rest: DCASE, AUC
         "share": lambda value: f"{100 * value:.0f}",
         "spoken": spoken,
     }

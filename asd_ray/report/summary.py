@@ -17,6 +17,7 @@ from asd_ray.config import LossConfig
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
 from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate, rows_of
 from asd_ray.report.pareto import ParetoPoint, pareto_points
+from asd_ray.report.published import is_dcase_2020
 from asd_ray.report.response import Response, response_of
 from asd_ray.report.rows import TrialRow, read_rows
 from asd_ray.scoring.intervals import Estimate
@@ -75,6 +76,7 @@ class Summary:
     run: Run
     machines: tuple[MachineSummary, ...]
     trials: tuple[TrialRow, ...]
+    dcase_2020: bool = False  # whether publications report on the same test clips
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(trial.state for trial in self.trials))
@@ -115,6 +117,7 @@ def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> S
             replace(machine, problems=(*machine.problems, *problems[machine.machine_type])) for machine in machines
         ),
         trials=trials,
+        dcase_2020=is_dcase_2020(clips),
     )
 
 
