@@ -100,7 +100,7 @@ class Recordings:
         return found
 
     def _pictures_in(self, path: Path, wanted: Collection[str]) -> dict[str, str]:
-        found = {}
+        found: dict[str, str] = {}
         for group in range(_num_row_groups(path)):
             here = set(read_shard(path, columns=["clip_id"], row_group=group).column("clip_id").to_pylist())
             if here & set(wanted):
