@@ -4,8 +4,10 @@ from optuna.storages import InMemoryStorage
 
 from asd_ray.config import params_of
 from asd_ray.report.pareto import pareto_points
-from asd_ray.report.render import as_json, markdown
+from asd_ray.report.render import markdown
+from asd_ray.report.response import Response
 from asd_ray.report.summary import MachineSummary, Summary
+from asd_ray.report.summary_file import summary_file
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies import Studies
 from tests.search.test_starts import TYPES, make_run
@@ -49,6 +51,7 @@ def summary_of(run: Run) -> Summary:
             not_reportable="",
             problems=(),
             pareto=pareto_points(name, run, studies),
+            response=Response(num_trials=0, why_not="not asked"),
         )
         for name in TYPES
     )
@@ -58,7 +61,7 @@ def summary_of(run: Run) -> Summary:
 def test_the_pareto_set_is_listed_best_in_the_first_objective_first() -> None:
     run = make_run("score.objective=auc,pauc")
     summary = summary_of(run)
-    plain = as_json(summary)["machine_types"]["fan"]["pareto"]
+    plain = summary_file(summary).model_dump()["machine_types"]["fan"]["pareto"]
     assert [point["choosing"] for point in plain] == [
         {"auc": 0.75, "pauc": 0.25},
         {"auc": 0.5, "pauc": 0.5},
@@ -76,5 +79,5 @@ def test_the_pareto_set_is_listed_best_in_the_first_objective_first() -> None:
 
 def test_one_objective_has_no_such_table() -> None:
     summary = summary_of(make_run())
-    assert as_json(summary)["machine_types"]["fan"]["pareto"] == []
+    assert summary_file(summary).model_dump()["machine_types"]["fan"]["pareto"] == []
     assert "Pareto" not in markdown(summary)
