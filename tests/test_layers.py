@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (  # a module imports from its own layer and from those above it
-    ("command", "strict_yaml", "places", "files", "locks", "sight", "tokens", "clip"),
+    ("command", "strict_yaml", "places", "files", "locks", "sight", "spelling", "tokens", "clip"),
     ("config", "runtime", "placement"),
     ("data",),
     ("losses",),
