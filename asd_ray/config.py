@@ -15,7 +15,8 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from asd_ray.command import InputError
-from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml, suggestion
+from asd_ray.spelling import suggestion
+from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]

@@ -4,7 +4,6 @@ PyYAML alone reads `1e-5` as text, keeps the last of two equal keys without a wo
 this loader reads floats as YAML 1.2 does, and refuses the other two.
 """
 
-import difflib
 import math
 import re
 import types
@@ -17,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from asd_ray.command import InputError
+from asd_ray.spelling import path_suggestion, suggestion
 
 MAX_BYTES = 1 << 20  # no honest config is larger
 MAX_DEPTH = 32  # nor deeper
@@ -75,7 +75,8 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; give the path of a YAML file") from None
+        mend = path_suggestion(path) or "; give the path of a YAML file"
+        raise InputError(f"{path}: {error.strerror}{mend}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     if len(text) > MAX_BYTES:
@@ -169,13 +170,6 @@ def _say(error: Any, model: type[BaseModel]) -> str:
         return str(context["error"])
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"{message}, got {error['input']!r}"
-
-
-def suggestion(name: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean 'trials'?`, or the known names when none is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}" if names else ""
 
 
 def _known_keys(model: type[BaseModel], loc: KeyPath) -> list[str]:

@@ -7,7 +7,7 @@ import threading
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -94,7 +94,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body[:cut])
+            with suppress(ConnectionError):  # a client that has had enough goes
+                self.wfile.write(body[:cut])
             self.close_connection = True
 
     return Handler

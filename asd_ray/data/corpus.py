@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from asd_ray.clip import AUDIO_SUFFIXES, Clip, Machine, machine_types, parse_clip
 from asd_ray.command import InputError
 from asd_ray.places import ObjectPath
+from asd_ray.spelling import path_suggestion
 
 SPLIT_FOLDERS = ("train", "test", "eval")
 LABEL_LIST = "eval_data_list.csv"  # DCASE published the labels of its evaluation set in this file
@@ -47,7 +48,8 @@ class Corpus:
 def read_corpus(root: Path) -> Corpus:
     """List the clips of a dataset folder. Raises InputError when it is no corpus as a whole."""
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder; pass the folder that holds the machine types")
+        mend = path_suggestion(root) or "; pass the folder that holds the machine types"
+        raise InputError(f"{root}: no such folder{mend}")
     clips: list[Clip] = []
     problems: list[Problem] = []
     taken: set[PurePosixPath] = set()

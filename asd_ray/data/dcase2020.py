@@ -20,7 +20,7 @@ from asd_ray.data.corpus import LABEL_LIST
 from asd_ray.data.zenodo import DownloadError, Progress, RemoteFile, Zenodo
 from asd_ray.files import cannot_write, to_json, write_whole
 from asd_ray.locks import folder_lock
-from asd_ray.spelling import did_you_mean
+from asd_ray.spelling import suggestion
 
 MACHINE_TYPES = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")
 LABELS_RECORD = 3951620
@@ -79,7 +79,7 @@ def find_archives(
     """What has to be fetched, as Zenodo lists it. Raises InputError for an unknown machine type, DownloadError."""
     for name in machine_types:
         if name not in MACHINE_TYPES:
-            raise InputError(f"no machine type {name!r} in DCASE 2020 Task 2{did_you_mean(name, MACHINE_TYPES)}")
+            raise InputError(f"no machine type {name!r} in DCASE 2020 Task 2{suggestion(name, MACHINE_TYPES)}")
     archives: list[Archive] = []
     for part in PARTS if evaluation else PARTS[:1]:
         files = zenodo.files(part.record)

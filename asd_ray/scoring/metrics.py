@@ -3,7 +3,6 @@
 A metric that is undefined (clips of one kind only) is None, never NaN.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
 from asd_ray.command import InputError
+from asd_ray.spelling import suggestion
 
 MAX_FPR = 0.1  # of DCASE 2020 Task 2
 
@@ -133,9 +133,7 @@ def objective_value(metrics: MachineMetrics, name: str) -> float | None:
     values = []
     for part in name.split(","):
         if part not in OBJECTIVES:
-            near = difflib.get_close_matches(part, OBJECTIVES, n=1)
-            mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(OBJECTIVES)}"
-            raise InputError(f"objective {part!r} is unknown; {mend}")
+            raise InputError(f"objective {part!r} is unknown{suggestion(part, OBJECTIVES)}")
         values.append(OBJECTIVES[part].of(metrics))
     defined = [value for value in values if value is not None]
     return fmean(defined) if len(defined) == len(values) else None

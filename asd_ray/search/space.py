@@ -14,7 +14,6 @@
 configuration that the search starts from.
 """
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -28,7 +27,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from asd_ray.command import InputError
 from asd_ray.config import TUNABLE, WHOLE_NUMBERS, RunConfig, with_params
 from asd_ray.places import place
-from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load, suggestion
+from asd_ray.spelling import nearest, suggestion
+from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load
 
 Params = dict[str, float]
 SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
@@ -185,8 +185,8 @@ class SearchSpace(Strict):
         Ranges for machine types that the corpus lacks are no error: a space serves many corpora.
         """
         for name in set(self.machine_types) - set(machine_types):
-            if near := difflib.get_close_matches(name, machine_types, n=1, cutoff=0.8):
-                raise InputError(f"{where}: machine_types.{name}: not in the corpus; did you mean {near[0]!r}?")
+            if near := nearest(name, machine_types, cutoff=0.8):
+                raise InputError(f"{where}: machine_types.{name}: not in the corpus; did you mean {near!r}?")
         for machine_type in machine_types:
             for name, spec in self.of(machine_type).specs.items():
                 for value in [spec] if isinstance(spec, float) else spec.limits():

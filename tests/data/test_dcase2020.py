@@ -88,7 +88,7 @@ def test_without_the_evaluation_set_there_is_the_development_set_alone(server: S
 
 
 def test_a_mistyped_machine_type_gets_the_nearest_one(server: Server) -> None:
-    with pytest.raises(InputError, match=r"no machine type 'toycar' in DCASE 2020 Task 2; did you mean ToyCar?"):
+    with pytest.raises(InputError, match=r"no machine type 'toycar' in DCASE 2020 Task 2; did you mean 'ToyCar'"):
         dcase2020.find_archives(Zenodo(server.api), machine_types=["fan", "toycar"])
 
 

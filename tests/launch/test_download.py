@@ -69,7 +69,7 @@ def test_what_cannot_be_fetched_is_one_line_and_status_one(server: Server, tmp_p
     ("arguments", "message"),
     [
         (["--to", "s3://bucket/datasets", "--accept-licence"], "archives are unpacked on a disk; give a folder"),
-        (["--to", "{tmp}", "--machine-types", "fann", "--accept-licence"], "did you mean fan?"),
+        (["--to", "{tmp}", "--machine-types", "fann", "--accept-licence"], "did you mean 'fan'?"),
         (["--to", "{tmp}", "--accept-license"], "did you mean --accept-licence?"),
     ],
 )

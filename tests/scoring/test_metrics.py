@@ -114,7 +114,7 @@ def test_objectives_read_what_their_names_say():
 
 
 def test_an_unknown_objective_is_refused_with_the_nearest_name():
-    with pytest.raises(InputError, match="objective 'paucs' is unknown; did you mean pauc"):
+    with pytest.raises(InputError, match="objective 'paucs' is unknown; did you mean 'pauc'"):
         objective_value(hand_made(), "paucs")
 
 
