@@ -1,4 +1,39 @@
-"""The three things that people do, as functions: prepare, search, train. The commands in launch/ call them."""
+"""The commands of launch/, as functions for notebooks and other programs: the commands call them, too.
+
+Three of them are the line from recordings to decisions: `prepare`, `search`, `score`. Here it is in small, on a
+corpus of synthetic machines, with one trial of one epoch:
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from asd_ray.config import RunConfig, replace_settings
+>>> from asd_ray.data.synthetic import write_corpus
+>>> scratch = TemporaryDirectory()
+>>> folder = Path(scratch.name)
+>>> recordings = write_corpus(folder / "recordings", ids_per_type=2, train_per_id=4)
+
+`prepare` checks the recordings, and writes them as shards:
+
+>>> manifest = prepare(recordings, folder / "shards")
+>>> len(manifest.classes), manifest.quarantined
+(12, 0)
+
+`search` finds the best config of every machine type; `RunConfig()` alone has the published settings:
+
+>>> small = ["model.width=0.0625", "train.epochs=1", "search.trials=1", "lanes.inline=true"]
+>>> summary = search(folder / "shards", folder / "run", replace_settings(RunConfig(), small))
+>>> summary.counts()
+{'complete': 1}
+>>> [machine.machine_type for machine in summary.machines]
+['fan', 'pump', 'slider', 'ToyCar', 'ToyConveyor', 'valve']
+
+`score` scores new recordings with what was found:
+
+>>> new = sorted((recordings / "fan/test").glob("*_id_00_*.wav"))
+>>> scored = score(folder / "run/best/fan.yaml", new)
+>>> len(scored), scored[0].machine_id, scored[0].score > 0
+(8, 'id_00', True)
+>>> scratch.cleanup()
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -8,16 +43,19 @@ from asd_ray.command import InputError
 from asd_ray.config import RunConfig, params_of, signature
 from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
-from asd_ray.data.synthetic import write_corpus
+from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.files import remove_unfinished
 from asd_ray.models import find_system
+from asd_ray.places import place
 from asd_ray.report.judging import judge
 from asd_ray.report.render import rebuild
 from asd_ray.report.summary import Summary
 from asd_ray.report.winners import WEIGHTS, write_best, write_weights
 from asd_ray.scoring.anomaly import make_score
+from asd_ray.scoring.detector import score
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
+from asd_ray.search.forecast import Forecast, list_clips, list_data, make_forecast
 from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
 from asd_ray.search.searcher import Tell
@@ -27,7 +65,16 @@ from asd_ray.search.storage import find_store
 from asd_ray.search.tuner import run_search
 from asd_ray.training.order import Report
 
-__all__ = ["find_shards", "name_run", "prepare", "search", "synthetic_dataset", "train"]
+__all__ = [
+    "find_shards",
+    "forecast",
+    "name_run",
+    "prepare",
+    "score",
+    "search",
+    "synthetic_dataset",
+    "train",
+]
 
 SYNTHETIC = Path("datasets") / "synthetic"
 SHARDS = Path("shards")
@@ -35,7 +82,12 @@ SHARDS = Path("shards")
 
 def synthetic_dataset() -> Path:
     """The built-in corpus, made once: six machine types, three machines of each."""
-    return write_corpus(SYNTHETIC, train_per_id=16, test_normal_per_id=8, test_anomaly_per_id=8)
+    return write_corpus(
+        SYNTHETIC,
+        train_per_id=BUILT_IN.train_per_id,
+        test_normal_per_id=BUILT_IN.test_normal_per_id,
+        test_anomaly_per_id=BUILT_IN.test_anomaly_per_id,
+    )
 
 
 def find_shards(
@@ -54,6 +106,18 @@ def find_shards(
     return shards
 
 
+def forecast(data: Path | None, config: RunConfig, *, space_name: str, valid_fraction: float = 0.05) -> Forecast:
+    """What a search of a data folder (None: the built-in corpus) would do and take on this machine.
+
+    Nothing is written; a few training steps are timed. Raises InputError, as the search would.
+    """
+    if data is None:
+        found = list_clips(list_corpus(BUILT_IN), valid_fraction=valid_fraction)
+    else:
+        found = list_data(data, valid_fraction=valid_fraction)
+    return make_forecast(found, config, space_name=space_name, where=data or SYNTHETIC)
+
+
 def name_run(shards: Path, config: RunConfig, space_name: str) -> Path:
     """A run folder named after what is searched: the same search has the same name."""
     manifest = Manifest.load(shards)
@@ -62,23 +126,26 @@ def name_run(shards: Path, config: RunConfig, space_name: str) -> Path:
 
 
 def search(
-    shards: Path,
-    folder: Path,
-    config: RunConfig,
+    shards: Path | str,
+    folder: Path | str,
+    config: RunConfig | None = None,
     *,
-    space_name: str,
-    tell: Tell,
+    space_name: str = "noisy_arcmix",
+    tell: Tell = lambda event: None,
     storage: str | None = None,
     deadline: Deadline | None = None,
     address: str | None = None,
 ) -> Summary:
     """Search the best config for every machine type; goes on with what the run folder holds.
 
-    `storage` is the URL of a PostgreSQL server to keep the studies in, instead of the run folder; `deadline` is
-    when this call ends (default: `search.hours` from now); `address` is that of a Ray cluster to search on, `auto`
-    or host:port (default: this machine). Raises InputError for what a user can mend,
+    `shards` is a folder that `prepare` wrote, `folder` that of the run; `config` has the published settings unless
+    it is given. `space_name` is a search space, by name or file. `tell` hears of every event: a line of text, or
+    an `Ended` trial. `storage` is the URL of a PostgreSQL server to keep the studies in, instead of the run
+    folder; `deadline` is when this call ends (default: `search.hours` from now); `address` is that of a Ray
+    cluster to search on, `auto` or host:port (default: this machine). Raises InputError for what a user can mend,
     KeyboardInterrupt when interrupted.
     """
+    shards, folder, config = place(shards), place(folder), config or RunConfig()
     deadline = deadline or Deadline(config.search.hours)
     find_system(config.model.name)
     make_score(config.score.name)

@@ -4,16 +4,17 @@ Exit status: 0 done, 1 the work failed, 2 usage or input, 130 interrupted.
 """
 
 import argparse
-import difflib
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from asd_ray import __version__
+from asd_ray.spelling import nearest
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -35,6 +36,27 @@ class InputError(ValueError):
     """What a user can mend. The message is one line: the file or option, the value, the mend."""
 
 
+class _PrintCompletion(argparse.Action):
+    """Print what a shell sources to complete this command's options, choices and paths, and end."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> NoReturn:
+        import shtab
+
+        from asd_ray.places import place
+
+        for action in parser._actions:
+            if action.type in (place, Path):
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+        print(shtab.complete(parser, shell=values))
+        parser.exit(DONE)
+
+
 class Parser(argparse.ArgumentParser):
     """No abbreviated options (`--trial 5` must not pass for `--trials 5`); a typo gets the nearest option."""
 
@@ -46,6 +68,13 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.add_argument("--version", action="version", version=f"asd_ray {__version__}")
+        self.add_argument(
+            "--print-completion",
+            action=_PrintCompletion,
+            metavar="SHELL",
+            choices=["bash", "zsh", "tcsh"],
+            help='complete options on <Tab>: eval "$(launch/tune.py --print-completion bash)"',
+        )
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
@@ -56,8 +85,8 @@ class Parser(argparse.ArgumentParser):
 
     def _nearest(self, option: str) -> str:
         known = [name for action in self._actions for name in action.option_strings]
-        near = difflib.get_close_matches(option.split("=")[0], known, n=1)
-        return f"; did you mean {near[0]}?" if near else ""
+        near = nearest(option.split("=")[0], known)
+        return f"; did you mean {near}?" if near else ""
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
@@ -107,4 +136,7 @@ def run_command(command: Callable[[argparse.Namespace], int], arguments: argpars
             raise
         print("interrupted", file=sys.stderr)
         status = INTERRUPTED
+    except BrokenPipeError:  # `launch/report.py runs/first | head`: who read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
     sys.exit(status)

@@ -32,21 +32,25 @@ def parse() -> argparse.Namespace:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    from asd_ray.scoring.detector import Detector
+    from asd_ray.scoring.detector import Detector, score
 
     detector = Detector(arguments.config)
     if arguments.machine_id and arguments.machine_id not in detector.machine_ids:
         known = ", ".join(detector.machine_ids)
         raise InputError(f"--machine-id {arguments.machine_id}: the detector knows {known}")
-    scored, refused = [], 0
-    for path in arguments.recordings:
-        try:
-            scored.append(detector.score(path, machine_id=arguments.machine_id, resample=arguments.resample))
-        except InputError as error:
-            if arguments.debug:
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            refused += 1
+    refused: list[InputError] = []
+
+    def tell(error: InputError) -> None:
+        print(f"error: {error}", file=sys.stderr)
+        refused.append(error)
+
+    scored = score(
+        detector,
+        arguments.recordings,
+        machine_id=arguments.machine_id,
+        resample=arguments.resample,
+        on_refused=None if arguments.debug else tell,
+    )
     if scored:
         if arguments.csv:
             print_csv(scored)

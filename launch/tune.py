@@ -2,6 +2,7 @@
 """Search, for every machine type, the loss that detects its anomalies best.
 
     python launch/tune.py                                   # a small search on a built-in corpus
+    python launch/tune.py --data datasets/ --dry-run        # what that would do, and how long it would take
     python launch/tune.py --data shards/ --run runs/first   # your recordings, or shards made of them
     python launch/tune.py --data shards/ --run runs/first --trials 120   # the same search, further
 
@@ -14,7 +15,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.command import DONE, FAILED, INTERRUPTED, Parser, hide_passwords, interruptible, run_command
+from asd_ray.command import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    InputError,
+    Parser,
+    hide_passwords,
+    interruptible,
+    run_command,
+)
 from asd_ray.places import place
 
 if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
@@ -77,6 +87,7 @@ def parse() -> argparse.Namespace:
         "--enqueue", action="append", metavar="CONFIG", help="try a config, or best/<type>.yaml, early"
     )
     how = parser.add_argument_group("how")
+    how.add_argument("--dry-run", action="store_true", help="print the plan, time and memory; write nothing")
     how.add_argument("--sampler", choices=["auto", "gp", "tpe", "random"])
     how.add_argument("--seed", type=int, help="of the search (default 0)")
     how.add_argument(
@@ -119,6 +130,8 @@ def command(arguments: argparse.Namespace) -> int:
 
     began = time.monotonic()
     config = load_config(arguments.config or (None if arguments.data else QUICK), settings(arguments))
+    if arguments.dry_run:
+        return dry_run(arguments, config)
     if address.is_for_a_job(arguments):
         return address.run_as_job(arguments, sys.argv[1:], script=Path(__file__))
     joined = address.joined_address(arguments.address, insecure=arguments.insecure)
@@ -154,6 +167,28 @@ def command(arguments: argparse.Namespace) -> int:
     return DONE if deadline.over or all(machine.handed_over for machine in summary.machines) else FAILED
 
 
+def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
+    """What the search would do and take on this machine."""
+    if arguments.address:
+        raise InputError(f"--dry-run looks at this machine; leave --address {arguments.address} out")
+    from rich.console import Console
+
+    from asd_ray import api
+    from asd_ray.report.dry_run import print_forecast
+
+    data = arguments.data
+    print(data or f"no --data given: the built-in corpus of synthetic machines in {api.SYNTHETIC}", flush=True)
+    found = api.forecast(data, config, space_name=arguments.space, valid_fraction=valid_fraction(arguments))
+    print_forecast(found, Console(markup=False, highlight=False))
+    print("nothing was written; the same call without --dry-run begins")
+    return DONE
+
+
+def valid_fraction(arguments: argparse.Namespace) -> float:
+    """Of the training clips; a small corpus needs more, or a threshold has too few clips to be fitted to."""
+    return 0.25 if arguments.data is None else 0.05
+
+
 def find_shards(arguments: argparse.Namespace) -> Path:
     """The shards of --data; without it, those of the built-in corpus."""
     from asd_ray import api
@@ -163,7 +198,7 @@ def find_shards(arguments: argparse.Namespace) -> Path:
         print(f"no --data given: using the built-in corpus of synthetic machines in {api.SYNTHETIC}")
     return api.find_shards(
         api.synthetic_dataset() if built_in else arguments.data,
-        valid_fraction=0.25 if built_in else 0.05,  # a small corpus: a threshold needs some validation clips
+        valid_fraction=valid_fraction(arguments),
         resample=arguments.resample,
         on_progress=print_progress,
     )

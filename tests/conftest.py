@@ -12,6 +12,13 @@ from tests import object_storage
 from tests.postgresql import Server, binaries, serving
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The example of asd_ray.api is a whole search."""
+    for item in items:
+        if item.name == "asd_ray.api":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """A real server of this session's own."""

@@ -1,12 +1,17 @@
 """Commands end with a status that says what happened, and with one line that says why."""
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from asd_ray import __version__
 from asd_ray.command import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, Parser, run_command
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_parser() -> Parser:
@@ -96,3 +101,37 @@ def test_debug_shows_the_traceback(error: BaseException) -> None:
 def test_our_own_faults_are_never_passed_off_as_the_users() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command(raises(ZeroDivisionError()), argparse.Namespace(debug=False))
+
+
+def test_a_reader_who_has_had_enough_is_no_traceback(tmp_path: Path) -> None:
+    script = tmp_path / "talk.py"
+    script.write_text(
+        "from asd_ray.command import Parser, run_command\n"
+        "def command(arguments):\n"
+        "    print('line\\n' * 100_000)\n"
+        "    return 0\n"
+        "run_command(command, Parser('Talks.').parse_args())\n"
+    )
+    command = f"set -o pipefail; {sys.executable} {script} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (FAILED, "line\n", "")
+
+
+def completed(tmp_path: Path, *words: str) -> list[str]:
+    """What bash offers for the last word of `launch/tune.py ...`."""
+    script = ROOT / "launch/tune.py"
+    ask = (
+        f'eval "$({sys.executable} {script} --print-completion bash)"; COMP_WORDS=(tune.py "$@"); '
+        "COMP_CWORD=$#; _shtab_tune_py; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    done = subprocess.run(
+        ["bash", "-c", ask, "tune.py", *words], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    return done.stdout.split()
+
+
+def test_a_shell_completes_options_choices_and_paths(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    assert completed(tmp_path, "--pro") == ["--protocol"]
+    assert completed(tmp_path, "--scope", "") == ["joint", "own"]
+    assert completed(tmp_path, "--data", "sha") == ["shards"]

@@ -34,8 +34,8 @@ Progress = Callable[[int, int], None]
 
 
 def prepare(
-    root: Path,
-    out: Path,
+    root: Path | str,
+    out: Path | str,
     *,
     valid_fraction: float = 0.05,
     resample: bool = False,
@@ -44,11 +44,14 @@ def prepare(
 ) -> Manifest:
     """Check every recording below `root` and write shards and their manifest to `out`.
 
-    `strict` raises the BadRecording of the first bad file; otherwise bad files are listed in quarantine.csv.
-    `on_progress` is told (clips done, clips in all). Nothing is done if `out` was prepared from the same files
-    with the same options; a call that was killed is completed, its whole shards are kept. Ray is started, and
-    shut down again, unless it runs already or there is little to do. Raises InputError.
+    Of each machine's training clips the part `valid_fraction` is held out: thresholds are fitted to them.
+    `resample` accepts other sample rates than 16 kHz. `strict` raises the BadRecording of the first bad file;
+    otherwise bad files are listed in quarantine.csv. `on_progress` is told (clips done, clips in all). Nothing is
+    done if `out` was prepared from the same files with the same options; a call that was killed is completed, its
+    whole shards are kept. Ray is started, and shut down again, unless it runs already or there is little to do.
+    Raises InputError.
     """
+    root, out = place(root), place(out)
     options = _options(valid_fraction, resample)
     if out.resolve() == root.resolve():
         raise InputError(f"{out}: is the dataset folder itself; choose another folder for the shards")

@@ -10,12 +10,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import soundfile
 
-from asd_ray.clip import SAMPLE_RATE
+from asd_ray.clip import SAMPLE_RATE, Clip, parse_clip
 from asd_ray.command import InputError
 from asd_ray.data.machines import KINDS, record
 from asd_ray.files import cannot_write
@@ -36,6 +36,9 @@ class Size:
     test_anomaly_per_id: int = 4
     seed: int = 0
     version: int = _VERSION
+
+
+BUILT_IN = Size(train_per_id=16, test_normal_per_id=8, test_anomaly_per_id=8)  # of a first search
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,11 @@ def write_corpus(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return root
+
+
+def list_corpus(size: Size) -> tuple[Clip, ...]:
+    """The clips of a corpus of this size, written or not."""
+    return tuple(parse_clip(PurePosixPath(planned.path)) for planned in _plan(size))
 
 
 def _plan(size: Size) -> Iterator[_Planned]:

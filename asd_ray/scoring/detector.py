@@ -5,6 +5,7 @@ Axes: L samples.
 
 import hashlib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from asd_ray.losses.margin import margin_logits
 from asd_ray.models import find_system
 from asd_ray.models.classifier import build_classifier
 from asd_ray.models.sgram import LogMel
+from asd_ray.places import place
 from asd_ray.scoring.anomaly import make_score
+from asd_ray.spelling import path_suggestion
 from asd_ray.strict_yaml import Strict, load
 
 _MACHINE_ID = re.compile(r"id_[A-Za-z0-9]+")
@@ -130,7 +133,7 @@ class Detector:
         found = _MACHINE_ID.search(path.stem)
         known = ", ".join(self.machine_ids)
         if not path.exists():
-            raise InputError(f"{path}: no such file; check the path")
+            raise InputError(f"{path}: no such file{path_suggestion(path) or '; check the path'}")
         if found is None:
             raise InputError(f"{path}: no machine id (id_XX) in its name; give --machine-id, one of {known}")
         return found.group()
@@ -151,6 +154,33 @@ class Detector:
             logits_BC = margin_logits(cosine_BC, class_B, margin=self._loss.margin, scale=self._loss.scale)
         score_B = self._score.score(embedding_BE.numpy(), logits_BC.numpy(), class_B.numpy())
         return float(score_B[0])
+
+
+def score(
+    detector: "Detector | Path | str",
+    recordings: Iterable[Path | str],
+    *,
+    machine_id: str | None = None,
+    resample: bool = False,
+    on_refused: Callable[[InputError], None] | None = None,
+) -> list[Scored]:
+    """Score recordings with a detector, or with the one that a `best/<machine_type>.yaml` describes.
+
+    The machine id is read from each file's name (`id_02`) unless it is given. Scores are cross entropies in nats:
+    higher is more anomalous; a recording whose score exceeds the detector's threshold counts as an anomaly.
+    `resample` accepts other sample rates than 16 kHz. Raises InputError for a detector that is not whole, and for
+    a recording that cannot be scored; with `on_refused`, that is told of such recordings, and they are left out.
+    """
+    found = detector if isinstance(detector, Detector) else Detector(place(detector))
+    scored = []
+    for recording in recordings:
+        try:
+            scored.append(found.score(Path(recording), machine_id=machine_id, resample=resample))
+        except InputError as error:
+            if on_refused is None:
+                raise
+            on_refused(error)
+    return scored
 
 
 def sha256_of(path: Path) -> str:

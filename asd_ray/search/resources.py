@@ -1,12 +1,16 @@
 """Sharing a machine out among lanes: the arithmetic, checked before anything starts."""
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 import yaml
+from ray._private.utils import get_num_cpus
 
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
@@ -98,9 +102,18 @@ def _make_room(clips: int, lanes: LaneConfig, *, free: int, where: str) -> Room:
     )
 
 
-def share_out(lanes: LaneConfig, *, trials: int, clips: int) -> Share:
-    """The lanes that fit the running Ray cluster. Raises InputError naming the numbers and the mend."""
-    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+def machine_resources() -> dict[str, float]:
+    """What Ray would find on this machine, without starting it; the object store is as large as it is made."""
+    return {"CPU": float(get_num_cpus()), "GPU": float(torch.cuda.device_count()), "object_store_memory": math.inf}
+
+
+def share_out(lanes: LaneConfig, *, trials: int, clips: int, have: Mapping[str, float] | None = None) -> Share:
+    """The lanes that fit the running Ray cluster, or what there is to `have`.
+
+    Raises InputError naming the numbers and the mend.
+    """
+    if have is None:
+        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     lane_gpus = lanes.gpus if lanes.gpus is not None else (1.0 if gpus else 0.0)
     lane = lanes.model_copy(update={"gpus": lane_gpus})

@@ -7,6 +7,7 @@ trials/<uid>/     state, metrics and scores of a trial
 """
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from asd_ray.data.manifest import Manifest, read_labels, read_shard
 from asd_ray.files import write_whole, writing
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
 from asd_ray.search.space import SearchSpace
+from asd_ray.spelling import path_suggestion
 from asd_ray.strict_yaml import Strict, dump, load
 
 RUN, CLIPS, JOURNAL, TRIALS = "run.yaml", "clips.parquet", "studies.journal", "trials"
@@ -120,6 +122,25 @@ def plan_clips(shards: Path, protocol_name: str) -> Plan:
     """Roles of the clips of a shard folder. Raises InputError if no machine type can be judged."""
     manifest = Manifest.load(shards)
     clips = read_labels(shards, splits=("test", "eval"))
+    protocol, not_searchable, table = judge_clips(
+        clips, manifest.machines, protocol_name=protocol_name, where=shards
+    )
+    return Plan(
+        manifest=manifest,
+        protocol=protocol,
+        machine_types=tuple(name for name in machine_types(manifest.machines) if name not in not_searchable),
+        not_searchable=not_searchable,
+        clips=table,
+    )
+
+
+def judge_clips(
+    clips: pa.Table, machines: Iterable[Machine], *, protocol_name: str, where: Path
+) -> tuple[str, dict[str, str], pa.Table]:
+    """The protocol, machine types that cannot be searched with the reason, and the clips with their roles.
+
+    `clips` are those of the splits test and eval. Raises InputError, naming `where`, if nothing can be searched.
+    """
     columns = {name: clips.column(name).to_pylist() for name in clips.column_names}
     pairs = zip(columns["split"], columns["is_anomaly"], strict=True)
     protocol = resolve_protocol(protocol_name, {split for split, label in pairs if label is not None})
@@ -131,23 +152,16 @@ def plan_clips(shards: Path, protocol_name: str) -> Plan:
         machine_id=columns["machine_id"],
         is_anomaly=columns["is_anomaly"],
     )
-    present = machine_types(manifest.machines)
+    present = machine_types(machines)
     missing = {name: "no labelled clips" for name in present if name not in set(columns["machine_type"])}
     not_searchable = {**missing, **roles.not_searchable}
-    searched = tuple(name for name in present if name not in not_searchable)
-    if not searched:
+    if all(name in not_searchable for name in present):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in not_searchable.items())
-        raise InputError(f"{shards}: no machine type can be searched ({reasons}); add labelled test clips")
+        raise InputError(f"{where}: no machine type can be searched ({reasons}); add labelled test clips")
     table = clips.select(["clip_id", "split", "machine_type", "machine_id", "is_anomaly"])
     for name, mask in (("chooses", roles.choosing), ("reports", roles.reporting)):
         table = table.append_column(name, pa.array(mask.tolist(), pa.bool_()))
-    return Plan(
-        manifest=manifest,
-        protocol=protocol,
-        machine_types=searched,
-        not_searchable=not_searchable,
-        clips=table,
-    )
+    return protocol, not_searchable, table
 
 
 def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace, space_text: str) -> Run:
@@ -184,5 +198,6 @@ def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
 def read_run(folder: Path) -> tuple[Run, pa.Table]:
     """A run folder as it is on disk. Raises InputError when it is none."""
     if not (folder / RUN).exists():
-        raise InputError(f"{folder}: no {RUN} there; give the folder of a search")
+        mend = "" if folder.exists() else path_suggestion(folder)
+        raise InputError(f"{folder}: no {RUN} there{mend or '; give the folder of a search'}")
     return load(folder / RUN, Run), read_shard(folder / CLIPS)

@@ -1,0 +1,46 @@
+"""A Ray cluster: whether it answers, lets in whom it should, and has room for lanes."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from asd_ray.doctor.finding import Finding
+
+
+def check_cluster(address: str, *, insecure: bool) -> Iterator[Finding]:
+    """Of `auto`, host:port, or the http(s)://host:port of a dashboard. Raises InputError."""
+    if "://" in address:
+        yield from _check_dashboard(address, insecure=insecure)
+    else:
+        yield from _check_nodes(address, insecure=insecure)
+
+
+def _check_dashboard(address: str, *, insecure: bool) -> Iterator[Finding]:
+    from asd_ray.search import cluster
+
+    client = cluster.connect(address, insecure=insecure)
+    jobs = Counter(str(job.status) for job in client.list_jobs())
+    counted = ", ".join(f"{count} {status.lower()}" for status, count in jobs.items()) or "none yet"
+    yield Finding("ok", "cluster", f"{address}: takes this token; jobs: {counted}")
+
+
+def _check_nodes(address: str, *, insecure: bool) -> Iterator[Finding]:
+    from asd_ray.search.address import joined_address
+
+    joined = joined_address(address, insecure=insecure)  # decides how Ray shows who we are: before ray is imported
+    from asd_ray.runtime import joined_ray  # isort: skip
+
+    from asd_ray.config import LaneConfig
+    from asd_ray.placement import living_nodes
+    from asd_ray.search.resources import share_cluster
+
+    assert joined is not None
+    with joined_ray(joined):
+        nodes = living_nodes()
+        cpus = sum(node["Resources"].get("CPU", 0.0) for node in nodes)
+        gpus = sum(node["Resources"].get("GPU", 0.0) for node in nodes)
+        yield Finding("ok", "cluster", f"{address}: {len(nodes)} nodes with {cpus:g} CPU and {gpus:g} GPU in all")
+        share = share_cluster(LaneConfig())
+        if share is None:
+            yield Finding("note", "cluster", "no node for trials yet: a search waits for the first that comes")
+        else:
+            yield Finding("ok", "cluster", f"a lane would be {share.each}")

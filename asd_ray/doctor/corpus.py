@@ -1,0 +1,87 @@
+"""Recordings or shards: whether they can be searched, and what stands in the way."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from asd_ray.data.audio import BadRecording, read_recording
+from asd_ray.data.blocks import BYTES_PER_CLIP
+from asd_ray.data.corpus import Corpus, read_corpus
+from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
+from asd_ray.doctor.finding import Finding
+from asd_ray.places import fetched, is_object
+from asd_ray.search.forecast import Listed, list_clips, list_data
+from asd_ray.search.runfolder import judge_clips
+
+FEW_CHOOSING = 20  # labelled clips of a machine type; with fewer, every figure is coarse
+MOST_SHOWN = 5
+GB = 1e9
+
+
+def check_corpus(data: Path) -> Iterator[Finding]:
+    """Of a shard folder, or of a folder of recordings. Raises InputError when it is neither."""
+    if (data / MANIFEST).exists():
+        manifest = Manifest.load(data)
+        for shard in manifest.shards:
+            read_shard(data / shard.path, columns=["clip_id"])
+        found = list_data(data, valid_fraction=0.0)
+        yield Finding("ok", "data", f"{data}: shards of {len(found.clips)} clips, none missing or cut")
+        if manifest.quarantined:
+            yield Finding(
+                "note", "data", f"{manifest.quarantined} recordings were left out: {data / 'quarantine.csv'}"
+            )
+    else:
+        corpus = read_corpus(data)
+        found = list_clips(corpus.clips, valid_fraction=0.0, problems=len(corpus.problems))
+        yield Finding("ok", "data", f"{data}: {len(found.clips)} recordings of {len(found.machines)} machines")
+        yield from _check_recordings(data, corpus)
+        yield from _check_room(len(corpus.clips))
+    yield from _check_labels(data, found)
+
+
+def _check_recordings(data: Path, corpus: Corpus) -> Iterator[Finding]:
+    """What the names say of all of them, and what one of each machine type holds."""
+    for problem in corpus.problems[:MOST_SHOWN]:
+        yield Finding("note", "data", str(problem))
+    if len(corpus.problems) > MOST_SHOWN:
+        yield Finding(
+            "note", "data", f"and {len(corpus.problems) - MOST_SHOWN} more; launch/prepare.py names them"
+        )
+    for clip in {clip.machine_type: clip for clip in corpus.clips}.values():
+        try:
+            with fetched(data / clip.clip_id) as path:
+                notes = read_recording(path).notes
+        except BadRecording as error:
+            yield Finding("fault", "data", str(error))
+        else:
+            for note in notes:
+                yield Finding("note", "data", f"{clip.clip_id}: {note}")
+
+
+def _check_room(clips: int) -> Iterator[Finding]:
+    """Shards are written to the current folder, unless they are told to go elsewhere."""
+    need, free = clips * BYTES_PER_CLIP, shutil.disk_usage(".").free
+    if need > free:
+        yield Finding(
+            "fault",
+            "data",
+            f"its shards need {need / GB:.1f} GB, {free / GB:.1f} GB are free here; "
+            "prepare them elsewhere: launch/prepare.py DATASETS --out SHARDS",
+        )
+
+
+def _check_labels(data: Path, found: Listed) -> Iterator[Finding]:
+    splits = found.clips.column("split").to_pylist()
+    scored = found.clips.filter([split in ("test", "eval") for split in splits])
+    protocol, not_searchable, roles = judge_clips(scored, found.machines, protocol_name="auto", where=data)
+    yield Finding("ok", "labels", f"protocol {protocol}: labelled clips choose and report")
+    for name, reason in not_searchable.items():
+        yield Finding("note", "labels", f"{name} would be trained on, not searched: {reason}")
+    choosing = roles.filter(roles.column("chooses")).column("machine_type").to_pylist()
+    for name in dict.fromkeys(choosing):
+        if (count := choosing.count(name)) < FEW_CHOOSING and name not in not_searchable:
+            yield Finding(
+                "note", "labels", f"{name} has {count} labelled clips to choose by: its figures are coarse"
+            )
+    if is_object(data) and not found.to_prepare:
+        yield Finding("note", "data", "read from object storage: every lane reads it from there")

@@ -1,0 +1,29 @@
+"""What a check has found."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from asd_ray.command import InputError
+
+Level = Literal["ok", "note", "fault"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: a `note` is worth knowing, a `fault` keeps a search from running; its text ends in the mend."""
+
+    level: Level
+    subject: str
+    text: str
+
+
+Check = Callable[[], Iterable[Finding]]
+
+
+def examine(subject: str, check: Check) -> Iterator[Finding]:
+    """The findings of a check; what a user can mend, and it raises, is a fault of the subject."""
+    try:
+        yield from check()
+    except InputError as error:
+        yield Finding("fault", subject, str(error))

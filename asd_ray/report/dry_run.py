@@ -1,0 +1,124 @@
+"""The forecast of a search, as `launch/tune.py --dry-run` prints it."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from asd_ray.search.forecast import Forecast
+from asd_ray.search.pruning import rungs
+from asd_ray.training.step import compiles
+
+_ROLES = {
+    "dcase": "the test clips choose, the evaluation clips report",
+    "paper": "the same test clips do both: optimistic",
+}
+_SPLIT = "half of the test clips of each machine id choose, the others report"
+
+
+def print_forecast(forecast: Forecast, console: Console) -> None:
+    """Clips, classes, studies, space, lanes, time and memory."""
+    console.print(_clips_table(forecast))
+    for line in _lines(forecast):
+        console.print(line, soft_wrap=True)
+
+
+def _clips_table(forecast: Forecast) -> Table:
+    """Per machine id: clips to train on, held out, that choose, and that report."""
+    listed, roles = forecast.listed, forecast.roles
+    by_split = Counter(_rows(listed.clips, "machine_type", "machine_id", "split"))
+    choosing = Counter(_rows(roles.filter(roles.column("chooses")), "machine_type", "machine_id", "is_anomaly"))
+    reporting = Counter(_rows(roles.filter(roles.column("reports")), "machine_type", "machine_id", "is_anomaly"))
+    table = Table("machine type", "id", box=box.SIMPLE)
+    for heading in ("train", "valid", "choosing", "reporting"):
+        table.add_column(heading, justify="right")
+    before = ""
+    for machine in listed.machines:
+        key = (machine.machine_type, machine.machine_id)
+        counts = [str(by_split[*key, split]) for split in ("train", "valid")]
+        counts += [f"{found[*key, False]} + {found[*key, True]}" for found in (choosing, reporting)]
+        table.add_row("" if machine.machine_type == before else machine.machine_type, machine.machine_id, *counts)
+        before = machine.machine_type
+    return table
+
+
+def _rows(table: pa.Table, *columns: str) -> Iterator[tuple[object, ...]]:
+    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _lines(forecast: Forecast) -> Iterator[str]:
+    listed, config = forecast.listed, forecast.config
+    search, train = config.search, config.train
+    yield "clips     that choose the config and that report how good it is: normal + anomalous"
+    yield f"classes   {len(listed.machines)}, one per machine id"
+    if listed.to_prepare:
+        yield f"prepare   {listed.to_prepare} recordings would be checked and written to shards first"
+    if listed.problems:
+        yield f"left out  {listed.problems} files; launch/prepare.py names them with cause and mend"
+    yield f"protocol  {forecast.protocol}: {_ROLES.get(forecast.protocol, _SPLIT)}"
+    yield f"studies   {len(forecast.searched)}: {', '.join(forecast.searched)}"
+    for name, reason in forecast.not_searchable.items():
+        yield f"          {name} is trained on but not searched: {reason}"
+    yield f"space     {forecast.space.question}"
+    for name, spec in forecast.space.params.items():
+        log = " by ratios" if getattr(spec, "log", False) else ""
+        yield f"          {name}: {f'held at {spec:g}' if isinstance(spec, float) else f'{spec}{log}'}"
+    for machine_type, specs in forecast.space.machine_types.items():
+        yield f"          {machine_type} has ranges of its own: {', '.join(specs)}"
+    at = rungs(train.epochs, search.eta) if search.prune else ()
+    judged = f", judged after {at[0]}: one in {search.eta} goes on" if at else ""
+    yield f"trials    {search.trials} of up to {train.epochs} epochs{judged}; each trains on " + (
+        "all machine types" if search.scope == "joint" else "the machine type of its study"
+    )
+    if search.confirm:
+        yield (
+            f"confirm   the best {search.confirm} of each machine type and the starting point, "
+            f"{search.seeds} seeds each"
+        )
+    yield from _costs(forecast)
+
+
+def _costs(forecast: Forecast) -> Iterator[str]:
+    config, share, pace = forecast.config, forecast.share, forecast.pace
+    yield f"lanes     {share}; {forecast.room.words}"
+    yield (
+        f"pace      {1000 * pace.train_s:.3g} ms to train on a clip, {1000 * pace.read_s:.3g} ms to read one, "
+        "measured just now with all lanes at work"
+    )
+    device = torch.device("cuda" if share.lane.gpus else "cpu")
+    trained = sum(forecast.listed.count("train", name) for name in forecast.searched)
+    if share.lane.workers == 1 and compiles(config, clips=trained, device=device):
+        yield "          compiled steps, which this search would use, are faster than that"
+    if forecast.room.streams:
+        yield "          reading the clips anew in every epoch comes on top"
+    yield f"time      about {duration(forecast.likely_s)}; {duration(forecast.most_s)} if no trial were pruned"
+    free = f"{forecast.free_bytes / 1e9:.1f} GB are free"
+    yield (
+        f"memory    {forecast.host_bytes / 1e9:.1f} GB: {forecast.room.store_bytes / 1e9:.1f} GB for clips, "
+        f"{pace.host_bytes / 1e9:.1f} GB for each lane's worker; {free}"
+    )
+    if share.lane.gpus:
+        yield f"          {pace.gpu_bytes / 1e9:.1f} GB of a GPU's memory for each worker, without resident clips"
+    if forecast.host_bytes > forecast.free_bytes:
+        yield (
+            "          that is too much: set fewer --lanes, a smaller train.batch_size, or lanes.resident=stream"
+        )
+
+
+def duration(seconds: float) -> str:
+    """In words, two figures at most.
+
+    >>> duration(42), duration(130), duration(4000), duration(400_000)
+    ('42 s', '2 min', '1.1 hours', '4.6 days')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 86400:.1f} days"

@@ -1,0 +1,134 @@
+"""What a training step takes here, in time and memory: measured on noise, beside as many others as there will be.
+
+Every lane is a process of its own that trains the real network in the real loop, with the same allocator settings
+as a lane of Ray Train: a guess from one process alone would be wrong by half where lanes share caches and memory.
+
+Axes: N clips, L samples.
+"""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from statistics import fmean
+
+import numpy as np
+import psutil
+import torch
+
+from asd_ray.clip import NUM_SAMPLES
+from asd_ray.command import InputError
+from asd_ray.config import RunConfig, replace
+from asd_ray.data.resident import PCM_SCALE, Block, Labels, Resident
+from asd_ray.models import find_system
+from asd_ray.models.sgram import LogMel
+from asd_ray.training.loop import Training
+
+MOST_AT_ONCE = 8  # more lanes beside each other are not measured
+LONGEST_S = 2.0  # of measuring; one step is measured however long it takes
+START_S = 600.0  # the lanes measure together; on a busy machine they take a while to come up
+_MACHINE_TYPE = "noise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Of one lane, with the others at work: seconds per clip, and bytes at the end of a step."""
+
+    train_s: float
+    read_s: float
+    host_bytes: int  # resident memory of its process
+    gpu_bytes: int
+
+
+_together: Barrier | None = None
+
+
+def measure_pace(config: RunConfig, *, num_classes: int, lanes: int, on_gpu: bool) -> Pace:
+    """The pace of trials of this config, with `lanes` of them (at most MOST_AT_ONCE) side by side.
+
+    Raises InputError where the machine has not the memory for it.
+    """
+    count = min(lanes, MOST_AT_ONCE)
+    context = multiprocessing.get_context("spawn")  # a forked torch would hang
+    barrier = context.Barrier(count)
+    try:
+        with ProcessPoolExecutor(count, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
+            asked = [pool.submit(_measure, config, num_classes, on_gpu) for _ in range(count)]
+            paces = [one.result() for one in asked]
+    except (BrokenProcessPool, torch.OutOfMemoryError, threading.BrokenBarrierError) as error:
+        raise InputError(
+            f"{count} lanes of train.batch_size={config.train.batch_size}, model.width={config.model.width:g} "
+            f"could not train one step side by side ({type(error).__name__}: most likely too little memory); "
+            "set fewer --lanes, a smaller train.batch_size, or a smaller model.width"
+        ) from error
+    return Pace(
+        train_s=fmean(pace.train_s for pace in paces),
+        read_s=fmean(pace.read_s for pace in paces),
+        host_bytes=max(pace.host_bytes for pace in paces),
+        gpu_bytes=max(pace.gpu_bytes for pace in paces),
+    )
+
+
+def _share(barrier: Barrier) -> None:
+    global _together
+    _together = barrier
+
+
+def _measure(config: RunConfig, num_classes: int, on_gpu: bool) -> Pace:
+    """In a process of its own, once all others have come as far."""
+    device = torch.device("cuda" if on_gpu else "cpu")
+    if not on_gpu:
+        torch.set_num_threads(max(1, int(config.lanes.cpus)))
+    config = replace(config, {("train", "compile"): "never"}, where="warm-up")
+
+    def training(batch_size: int) -> Training:
+        sized = replace(config, {("train", "batch_size"): batch_size}, where="warm-up")
+        clips = noise(batch_size, num_classes=num_classes, to_sgram=LogMel(find_system(config.model.name).mel))
+        return Training(sized, clips, num_classes=num_classes, machine_types=(_MACHINE_TYPE,), device=device)
+
+    small = training(2)  # what is slow but once: libraries are loaded, kernels chosen
+    small.train_epoch()
+    small.read(small.train_index)
+    whole = training(config.train.batch_size)
+    assert _together is not None
+    _together.wait(START_S)
+    train_s = _seconds(whole.train_epoch, on_gpu=on_gpu) / config.train.batch_size
+    read_s = _seconds(lambda: whole.read(whole.train_index), on_gpu=on_gpu) / config.train.batch_size
+    _together.wait(START_S)  # until all have measured, none goes
+    return Pace(
+        train_s=train_s,
+        read_s=read_s,
+        host_bytes=psutil.Process().memory_info().rss,
+        gpu_bytes=torch.cuda.max_memory_reserved() if on_gpu else 0,
+    )
+
+
+def _seconds(work: Callable[[], object], *, on_gpu: bool) -> float:
+    """The mean time of a piece of work, done again until LONGEST_S are over."""
+    began, count = time.perf_counter(), 0
+    while not count or time.perf_counter() - began < LONGEST_S:
+        work()
+        count += 1
+        if on_gpu:
+            torch.cuda.synchronize()
+    return (time.perf_counter() - began) / count
+
+
+def noise(count: int, *, num_classes: int, to_sgram: Callable[[torch.Tensor], torch.Tensor]) -> Resident:
+    """So many training clips of noise, of all classes in turn."""
+    rng = np.random.default_rng(0)
+    pcm_NL = rng.integers(-3000, 3000, (count, NUM_SAMPLES), dtype=np.int16)
+    sgrams = [to_sgram(torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))) for pcm_L in pcm_NL]
+    labels = Labels(
+        clip_id=np.array([f"{number:06d}" for number in range(count)]),
+        split=np.full(count, "train"),
+        machine_type=np.full(count, _MACHINE_TYPE),
+        machine_id=np.full(count, "id_00"),
+        class_index=np.arange(count, dtype=np.int64) % num_classes,
+        is_anomaly=np.zeros(count, np.int8),
+    )
+    return Resident(labels, [Block(pcm_NL, torch.stack(sgrams).half().numpy())], np.arange(count))

@@ -1,0 +1,44 @@
+"""A step is measured as lanes train it; a machine that has not the memory for it is told of."""
+
+import multiprocessing
+import os
+
+import pytest
+
+from asd_ray.command import InputError
+from asd_ray.config import RunConfig, replace_settings
+from asd_ray.data.blocks import BYTES_PER_CLIP
+from asd_ray.models.sgram import LogMel
+from asd_ray.training import warmup
+from asd_ray.training.warmup import measure_pace, noise
+
+SMALL = replace_settings(RunConfig(), ["model.width=0.0625", "train.batch_size=4"])
+
+
+def test_noise_has_the_shape_of_clips_and_all_classes() -> None:
+    clips = noise(5, num_classes=3, to_sgram=LogMel())
+    pcm_L, sgram_FT = clips.row(0)
+    assert pcm_L.nbytes + sgram_FT.nbytes == BYTES_PER_CLIP
+    assert clips.labels.class_index.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_a_step_takes_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "LONGEST_S", 0.0)
+    monkeypatch.setattr(warmup, "_together", multiprocessing.Barrier(1))
+    pace = warmup._measure(SMALL, 4, False)
+    assert 0 < pace.read_s < 10
+    assert 0 < pace.train_s < 10
+    assert 10**8 < pace.host_bytes < 10**10
+    assert pace.gpu_bytes == 0
+
+
+def test_a_process_that_dies_is_one_line_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "_measure", _die)
+    with pytest.raises(
+        InputError, match=r"1 lanes of train.batch_size=4.*set fewer --lanes, a smaller train.batch"
+    ):
+        measure_pace(SMALL, num_classes=4, lanes=1, on_gpu=False)
+
+
+def _die(*_: object) -> None:
+    os._exit(9)  # as the kernel ends what exhausts the memory
