@@ -2,8 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+.DEFAULT_GOAL := help
+.PHONY: help
+help:
+	@awk '/^#/ {said = said substr($$0, 2)} \
+		/^[a-z-]+:/ && said {split($$1, name, ":"); sub(/[.:;,]( .*)?$$/, "", said); printf "make %-13s%s\n", name[1], said} \
+		!/^#/ {said = ""}' Makefile
+
 .PHONY: setup tune test test-cluster check soak bench bench-gpu clean lock
 
+# The environment, in .venv
 setup: .venv/ready
 
 # uv, itself installed by its hash, installs the rest ten times as fast as pip. Bytecode is compiled here, once:

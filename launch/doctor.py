@@ -9,11 +9,15 @@ The exit status is 0 where nothing keeps a search from running, and 1 where some
 """
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
-from asd_ray.command import DONE, FAILED, Parser, run_command
-from asd_ray.places import is_object, place
+try:
+    from asd_ray.command import DONE, FAILED, Parser, run_command
+    from asd_ray.places import is_object, place
+except ModuleNotFoundError as error:  # what a fresh clone lacks is for a doctor to say, not for a traceback
+    sys.exit(f"FAULT  packages   {error}; run: make setup && . .venv/bin/activate")
 
 ROOT = Path(__file__).resolve().parents[1]
 
