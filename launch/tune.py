@@ -219,6 +219,7 @@ def print_progress(done: int, total: int) -> None:
 
 def print_plan(shards: Path, folder: Path, config: "RunConfig") -> None:
     from asd_ray.data.manifest import Manifest
+    from asd_ray.search.pruning import rungs
 
     manifest = Manifest.load(shards)
     clips = {
@@ -232,7 +233,15 @@ def print_plan(shards: Path, folder: Path, config: "RunConfig") -> None:
     if manifest.quarantined:
         print(f"{manifest.quarantined} recordings were left out: see {shards / 'quarantine.csv'}")
     search, train = config.search, config.train
-    print(f"{search.trials} trials in all, of up to {train.epochs} epochs; results in {folder}", flush=True)
+    print(f"{search.trials} trials in all, of up to {train.epochs} epochs; results in {folder}")
+    at = rungs(train.epochs, search.eta) if search.prune else ()
+    joint = search.scope == "joint"
+    what = (
+        "one network on all machines, scored for every machine type" if joint else "a network on that type alone"
+    )
+    print(f"each is proposed for one machine type and trains {what} (in per cent; chance is 50)", flush=True)
+    if at:
+        print(f"after {at[0]} epochs one in {search.eta} goes on: the others are pruned", flush=True)
 
 
 def print_event(event: "str | Ended", began: float) -> None:

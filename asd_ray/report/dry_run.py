@@ -12,6 +12,7 @@ from rich.table import Table
 from asd_ray.search.forecast import Forecast
 from asd_ray.search.pruning import rungs
 from asd_ray.training.step import compiles
+from asd_ray.training.warmup import MOST_AT_ONCE
 
 _ROLES = {
     "dcase": "the test clips choose, the evaluation clips report",
@@ -87,10 +88,10 @@ def _costs(forecast: Forecast) -> Iterator[str]:
     yield f"lanes     {share}; {forecast.room.words}"
     yield (
         f"pace      {1000 * pace.train_s:.3g} ms to train on a clip, {1000 * pace.read_s:.3g} ms to read one, "
-        "measured just now with all lanes at work"
+        f"measured just now on noise, {min(share.count * share.lane.workers, MOST_AT_ONCE)} workers side by side"
     )
     device = torch.device("cuda" if share.lane.gpus else "cpu")
-    trained = sum(forecast.listed.count("train", name) for name in forecast.searched)
+    trained = forecast.listed.clips.column("split").to_pylist().count("train")
     if share.lane.workers == 1 and compiles(config, clips=trained, device=device):
         yield "          compiled steps, which this search would use, are faster than that"
     if forecast.room.streams:
