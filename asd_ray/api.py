@@ -55,10 +55,10 @@ from asd_ray.scoring.anomaly import make_score
 from asd_ray.scoring.detector import score
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
+from asd_ray.search.events import Tell
 from asd_ray.search.forecast import Forecast, list_clips, list_data, make_forecast
 from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
-from asd_ray.search.searcher import Tell
 from asd_ray.search.space import load_space
 from asd_ray.search.starts import read_starts
 from asd_ray.search.storage import find_store

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from asd_ray import __version__
 from asd_ray.spelling import nearest
 
+SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -93,8 +94,13 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(BAD_INPUT)
 
 
+def say_at_once(text: str) -> None:
+    """From a signal handler: print() may be what was interrupted."""
+    os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
+
+
 @contextmanager
-def interruptible(farewell: str) -> Iterator[None]:
+def interruptible(farewell: str, *, say: Callable[[str], None] = say_at_once) -> Iterator[None]:
     """Ctrl-C says `farewell` and raises KeyboardInterrupt, once; a second one ends this process at once.
 
     The second one also kills the processes that this one has started, and waits for nothing.
@@ -102,7 +108,7 @@ def interruptible(farewell: str) -> Iterator[None]:
 
     def first(number: int, frame: Any) -> NoReturn:
         signal.signal(signal.SIGINT, second)
-        os.write(sys.stderr.fileno(), f"\n{farewell}\n".encode())  # print() may be what was interrupted
+        say(farewell)
         raise KeyboardInterrupt
 
     def second(number: int, frame: Any) -> NoReturn:
@@ -113,6 +119,8 @@ def interruptible(farewell: str) -> Iterator[None]:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
+        if sys.stdout.isatty():
+            os.write(sys.stdout.fileno(), SHOW_CURSOR)
         os._exit(INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, first)

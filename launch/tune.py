@@ -12,6 +12,7 @@ A search that was stopped, by Ctrl-C or worse, goes on by the same call.
 import argparse
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ from asd_ray.places import place
 
 if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
     from asd_ray.config import RunConfig
-    from asd_ray.report.summary import Summary
-    from asd_ray.search.searcher import Ended
+    from asd_ray.console.lines import View
+    from asd_ray.data.manifest import Manifest
+    from asd_ray.search.budget import Deadline
 
 QUICK = Path(__file__).with_name("quick.yaml")
 # Options that are short for a setting of the config.
@@ -136,17 +138,22 @@ def command(arguments: argparse.Namespace) -> int:
         return address.run_as_job(arguments, sys.argv[1:], script=Path(__file__))
     joined = address.joined_address(arguments.address, insecure=arguments.insecure)
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
+    from asd_ray.console.ending import print_end
+    from asd_ray.data.manifest import Manifest
     from asd_ray.search.budget import Deadline
     from asd_ray.search.tuner import SearchStoppedError
 
     shards = find_shards(arguments)
     folder = arguments.run or api.name_run(shards, config, arguments.space)
-    print_plan(shards, folder, config)
+    manifest = Manifest.load(shards)
+    print_plan(manifest, shards, folder, config)
     deadline = Deadline(config.search.hours, began=began)
-    began = time.monotonic()
     go_on = f"go on with: python launch/tune.py {again(arguments, folder)}"
     try:
-        with interruptible(f"interrupted; {go_on}"):
+        with (
+            open_view_of(manifest, config, deadline) as view,
+            interruptible(f"interrupted; {go_on}", say=view.say),
+        ):
             summary = api.search(
                 shards,
                 folder,
@@ -155,7 +162,7 @@ def command(arguments: argparse.Namespace) -> int:
                 storage=arguments.storage,
                 deadline=deadline,
                 address=joined,
-                tell=lambda event: print_event(event, began),
+                tell=view.tell,
             )
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -217,11 +224,9 @@ def print_progress(done: int, total: int) -> None:
         print(f"checked {total} recordings", flush=True)
 
 
-def print_plan(shards: Path, folder: Path, config: "RunConfig") -> None:
-    from asd_ray.data.manifest import Manifest
+def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunConfig") -> None:
     from asd_ray.search.pruning import rungs
 
-    manifest = Manifest.load(shards)
     clips = {
         split: sum(shard.rows for shard in manifest.shards_of([split])) for split in ("train", "valid", "test")
     }
@@ -244,62 +249,14 @@ def print_plan(shards: Path, folder: Path, config: "RunConfig") -> None:
         print(f"after {at[0]} epochs one in {search.eta} goes on: the others are pruned", flush=True)
 
 
-def print_event(event: "str | Ended", began: float) -> None:
-    seconds = f"{time.monotonic() - began:5.0f} s"
-    if isinstance(event, str):
-        print(f"{seconds}  {event}", flush=True)
-        return
-    values = " ".join(f"{name} {100 * value:.1f}" for name, value in event.values.items())
-    what = f": {event.reason}" if event.reason else f" after {event.epochs} epochs: {values}"
-    name, outcome = event.proposal.uid, str(event.outcome)
-    if event.seed is not None:
-        name, outcome = f"{name} seed {event.seed}", "confirmed" if outcome == "complete" else outcome
-    print(f"{seconds}  [{event.number}/{event.total}] {name} {outcome}{what}", flush=True)
+def open_view_of(manifest: "Manifest", config: "RunConfig", deadline: "Deadline") -> "View":
+    from asd_ray.console.live import open_view
+    from asd_ray.console.progress import Progress
 
-
-def print_end(folder: Path, summary: "Summary") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from asd_ray.report.render import cells
-    from asd_ray.report.summary import baseline_name
-
-    baseline = baseline_name(summary.run)
-    table = Table("machine type", "best trial", "choosing", "reporting", baseline, box=box.SIMPLE)
-    for machine in summary.machines:
-        if machine.best is None:
-            table.add_row(machine.machine_type, "none: see below" if machine.problems else "none is complete")
-        else:
-            table.add_row(machine.machine_type, machine.best.uid, *cells(machine, optimistic=summary.optimistic))
-    Console(markup=False, highlight=False).print(table)
-    print("in per cent, chance is 50; choosing: on the clips that chose the config; reporting: on the others,")
-    print("which the configuration that the search started from is judged by too")
-    print_standing(summary, baseline)
-    print(f"report: {folder / 'report' / 'index.html'}")
-    first = next((machine.machine_type for machine in summary.machines if machine.handed_over), None)
-    if first is not None:
-        print(f"next:   python launch/score.py {folder / 'best' / f'{first}.yaml'} RECORDINGS")
-
-
-def print_standing(summary: "Summary", baseline: str) -> None:
-    """What may be believed of each winner, and what is lost."""
-    from asd_ray.report.render import marked, with_interval
-    from asd_ray.report.summary import NOT_CONFIRMED
-
-    standings = {machine.standing for machine in summary.machines}
-    if standings == {NOT_CONFIRMED}:
-        print(f"{NOT_CONFIRMED}: --confirm 3 trains the best of each machine type again with fresh seeds")
-    for machine in summary.machines if standings != {NOT_CONFIRMED} else ():
-        print(f"{machine.machine_type}: {machine.standing}", end="")
-        if machine.confirmed is not None:
-            difference = with_interval(machine.confirmed.difference, signed=True)
-            against = f"{marked(difference, summary.optimistic)} against the {baseline}: "
-            print(f"; {against if machine.confirmed.difference else ''}{machine.confirmed.verdict}", end="")
-        print()
-    for machine in summary.machines:
-        for problem in machine.problems:
-            print(f"{machine.machine_type}: {problem}", file=sys.stderr)
+    clips: Counter[str] = Counter()
+    for shard in manifest.shards_of(["train"]):
+        clips[shard.machine_type] += shard.rows
+    return open_view(Progress(epochs=config.train.epochs, train_clips=clips), deadline=deadline)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from asd_ray.data.resident import Resident
 from asd_ray.models.sgram import LogMel
 from asd_ray.search import runfolder
 from asd_ray.search.confirmation import Confirmation, read_confirmation
+from asd_ray.search.events import Event
 from asd_ray.search.pruning import rungs
 from asd_ray.search.runfolder import Plan, Run
-from asd_ray.search.searcher import Ended, StudySearcher
+from asd_ray.search.searcher import StudySearcher
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import open_studies
 from asd_ray.search.trainables import TrialRunner
@@ -54,6 +55,8 @@ class Commander:
         if to not in trial.history:
             self.trained.append((f"{Path(self._order.folder).parent.name}/{Path(self._order.folder).name}", to))
         return self._server.do("epoch", {"to": to})
+
+    lane = ""
 
     def release(self) -> None:
         """Nothing is held."""
@@ -92,9 +95,9 @@ def clips_for(shards: Path, plan: Plan, *, change: Change | None = None) -> Resi
     )
 
 
-def search(folder: Path, run: Run, commander: Commander) -> list[str | Ended]:
+def search(folder: Path, run: Run, commander: Commander) -> list[Event]:
     """Search and confirm as the driver does, until there is no more to do; all that it tells."""
-    told: list[str | Ended] = []
+    told: list[Event] = []
     studies, _ = open_studies(folder, run, take_over=True)
     searcher = StudySearcher(studies, run, folder, tell=told.append, total=run.config.search.trials)
     runner = LocalRunner.__new__(LocalRunner)

@@ -17,8 +17,15 @@ class Deadline:
         self._began = time.monotonic() if began is None else began
 
     @property
+    def left(self) -> float | None:
+        """Seconds until then; None where it never comes."""
+        if self.hours is None:
+            return None
+        return max(0.0, self._began + 3600 * self.hours - time.monotonic())
+
+    @property
     def over(self) -> bool:
-        return self.hours is not None and time.monotonic() - self._began >= 3600 * self.hours
+        return self.left == 0.0
 
 
 class Gain:

@@ -82,6 +82,11 @@ class Training:
         """Its folder, below the trials."""
         return f"{self.candidate.uid}/seed-{self.seed}"
 
+    @property
+    def name(self) -> str:
+        """Unlike its place no path: as Tune and those who watch have it."""
+        return self.place.replace("/", "-")
+
 
 class Confirmation:
     """The trainings of a plan: which are left to do, and how the others ended."""

@@ -20,6 +20,8 @@ class InlineTrial(TrialRunner):
 class Inline:
     """Serves trials in this process."""
 
+    lane = ""
+
     def __init__(self, clips: Bank, config: RunConfig, *, num_classes: int) -> None:
         torch.set_num_threads(max(1, int(config.lanes.cpus)))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,7 +6,6 @@ When the studies have no more trials, the searcher hands out the trainings that 
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,25 +17,9 @@ from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import Confirmation, Training, open_confirmation
 from asd_ray.search.confirmation import Outcome as Confirmed
 from asd_ray.search.elastic import AS_MANY_AS_COME, FixedLanes, Lanes
+from asd_ray.search.events import Begun, Ended, EpochDone, Left, Planned, Tell
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies import Outcome, Proposal, Studies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A trial, or a training that confirms one, that has ended: for whoever shows progress."""
-
-    proposal: Proposal
-    outcome: Outcome
-    reason: str
-    epochs: int
-    values: dict[str, float]  # objective per machine type, as last scored
-    number: int  # of trials ended in this call
-    total: int  # of trials this call will run
-    seed: int | None = None  # of a training that confirms; number and total are then of those
-
-
-Tell = Callable[[str | Ended], None]
 
 DEATHS = 3  # of its process after one epoch, and a trial has failed
 LOST_LANES = 5  # by one trial after one epoch, and something is wrong that every other trial would meet too
@@ -120,6 +103,7 @@ class StudySearcher(Searcher):
         order = self._suggest_again(trial_id) if self._again else self._suggest_new(trial_id)
         if isinstance(order, dict):
             self._orders[trial_id] = order
+            self._tell(Begun.of(order, lanes=self._lanes.room))
         elif self._orders:
             # Tune takes it for "wait": what is running may be lost, and begin again, or wake a resting study up.
             return None
@@ -166,7 +150,7 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         self._confirming[trial_id] = training
         return {
-            "uid": training.place.replace("/", "-"),
+            "uid": training.name,
             "folder": training.place,
             "params": training.candidate.params,
             "machine_types": training.candidate.machine_types,
@@ -178,6 +162,7 @@ class StudySearcher(Searcher):
         self.confirmation = open_confirmation(self._folder, self._run, self.studies)
         self._to_confirm = self.confirmation.waiting()
         self._ended = 0
+        self._tell(Planned.of(self.studies, total=len(self._to_confirm), confirming=True))
         if self._to_confirm:
             uids = dict.fromkeys(training.candidate.uid for training in self._to_confirm)
             seeds = {training.seed for training in self._to_confirm}
@@ -201,6 +186,7 @@ class StudySearcher(Searcher):
             return False
         report = json.loads(result["report"])
         self._last[trial_id] = report
+        self._tell(EpochDone(name=self._orders[trial_id]["uid"], report=report, lane=result.get("lane", "")))
         if trial_id in self._running and report["objective"]:
             uid, metrics = self._running[trial_id].uid, report["choosing"]
             if self.studies.report(uid, report["epoch"], report["objective"], metrics=metrics):
@@ -221,10 +207,13 @@ class StudySearcher(Searcher):
             trial = self._running.pop(trial_id, None)
             training = self._confirming.pop(trial_id, None)
             self.left.append(trial.uid if trial else training.place if training else trial_id)
+            if order is not None:
+                self._tell(Left(name=order["uid"]))
             return
         if error and order is not None:
             reason = self._lose(trial_id, order)
             if not reason:
+                self._tell(Left(name=order["uid"]))
                 return
             result = {"failed": reason, "lost": True}
         if trial_id in self._confirming:
@@ -236,9 +225,10 @@ class StudySearcher(Searcher):
         report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
         reason = (result or {}).get("failed", "")
         outcome: Outcome = "failed" if reason else "pruned" if trial_id in self._pruned else "complete"
-        self.studies.tell(proposal.uid, outcome, reason=reason)
+        best_of = self.studies.tell(proposal.uid, outcome, reason=reason)
         self._ended += 1
         ended = Ended(
+            name=proposal.uid,
             proposal=proposal,
             outcome=outcome,
             reason=reason,
@@ -246,6 +236,7 @@ class StudySearcher(Searcher):
             values=report["objective"],
             number=self._ended,
             total=self._total,
+            best_of=best_of,
         )
         self._tell(ended)
 
@@ -272,6 +263,7 @@ class StudySearcher(Searcher):
         report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
         reason = (result or {}).get("failed", "")
         if not reason and report["epoch"] < self._run.config.train.epochs:
+            self._tell(Left(name=training.name))
             return  # stopped half-way, by whatever: no result
         lost = "lost" in (result or {})
         outcome = Confirmed(
@@ -290,6 +282,7 @@ class StudySearcher(Searcher):
         )
         self._tell(
             Ended(
+                name=training.name,
                 proposal=proposal,
                 outcome="failed" if reason else "complete",
                 reason=reason,

@@ -167,8 +167,8 @@ class Studies:
             self._book.note(place, epoch, values[place.machine_type])
         return stop
 
-    def tell(self, uid: str, outcome: Outcome, *, reason: str = "") -> None:
-        """End a trial in every study that holds it. A complete trial needs at least one report."""
+    def tell(self, uid: str, outcome: Outcome, *, reason: str = "") -> tuple[str, ...]:
+        """End a trial, if complete with a report at least, in all studies that hold it: those whose best it is."""
         running = self._running[uid]
         owner, types = running.places[0].trial_id, running.proposal.machine_types
         curves = {name: {epoch: values[name] for epoch, values in running.curve.items()} for name in types}
@@ -180,6 +180,8 @@ class Studies:
         for place in running.places:
             self._finish(place, STATES[outcome], told)
         del self._running[uid]
+        held = [place.machine_type for place in running.places] if outcome == "complete" else []
+        return tuple(name for name in held if self._memory.gains[name].since == 0)
 
     # -- points that are tried before any is sampled, and what other searches have learnt
 

@@ -23,6 +23,10 @@ class Commander(Protocol):
     def epoch(self, to: int) -> Report: ...
     def release(self) -> None: ...
 
+    @property
+    def lane(self) -> str:
+        """Name of the lane; empty where there is none."""
+
 
 class TrialRunner(tune.Trainable):
     """One trial after another, as Tune's `reuse_actors` has it; each step is one epoch.
@@ -69,7 +73,8 @@ class TrialRunner(tune.Trainable):
             self._ending = ending_of(report)
         if self._ending:
             return {**self._ending, "done": True}
-        return {"report": json.dumps(report), "done": self._epoch >= self._base.train.epochs}
+        lane = self._commander.lane
+        return {"report": json.dumps(report), "lane": lane, "done": self._epoch >= self._base.train.epochs}
 
     def cleanup(self) -> None:
         self._commander.release()

@@ -26,6 +26,7 @@ from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import count_to_confirm, open_confirmation
 from asd_ray.search.elastic import FixedLanes, Lanes
+from asd_ray.search.events import Planned, Tell
 from asd_ray.search.inline import InlineTrial
 from asd_ray.search.mends import mend_out_of_memory
 from asd_ray.search.pool import LanePool, pool_of_lanes
@@ -33,7 +34,7 @@ from asd_ray.search.pruning import rungs
 from asd_ray.search.resources import Room, Share, make_room, room_on_cluster, share_cluster, share_out
 from asd_ray.search.runfolder import Run
 from asd_ray.search.scheduler import StudyScheduler
-from asd_ray.search.searcher import StudySearcher, Tell
+from asd_ray.search.searcher import StudySearcher
 from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
@@ -108,6 +109,7 @@ def run_search(
             return
         share, bank, lanes = found
         searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline, lanes=lanes)
+        tell(Planned.of(studies, total=missing))
         _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
         _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
 

@@ -72,7 +72,7 @@ class Lane:
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=100,
-        ).remote()
+        ).remote(name)
         self._ended = threading.Event()
         self._abandoned = Abandoned()
         self._given_up = False

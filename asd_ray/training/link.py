@@ -62,7 +62,14 @@ class Link:
         self._deadline = deadline
         self._slowest = 0.0  # seconds, of the epochs trained so far
         self._life = ""
+        self._lane = ""
         self._order: dict[str, Any] = {}
+
+    @property
+    def lane(self) -> str:
+        """The name of the lane; asked for once, after it has served."""
+        self._lane = self._lane or ray.get(self.mailbox.about.remote())["name"]
+        return self._lane
 
     def hold(self) -> bool:
         """Whether the lane still serves this owner."""

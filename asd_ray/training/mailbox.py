@@ -58,7 +58,9 @@ NOT_OWNED = -1  # the number of a command that was refused
 
 
 class Mailbox:
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        """`name`: of its lane."""
+        self._name = name
         self._changed = asyncio.Condition()
         self._life = ""
         self._lives = 0
@@ -200,6 +202,7 @@ class Mailbox:
 
     async def about(self) -> dict[str, Any]:
         return {
+            "name": self._name,
             "lives": self._lives,
             "workers": list(self._workers[1]),
             "nodes": sorted(set(self._workers[1].values())),

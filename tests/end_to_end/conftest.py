@@ -2,13 +2,17 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +102,28 @@ def run(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> Call:
         os.killpg(call.process.pid, signal.SIGKILL)
         raise
     return call
+
+
+def run_on_terminal(*arguments: object, cwd: Path = ROOT) -> tuple[int, str]:
+    """Status of a command whose output is a terminal, and all that it wrote there, without colours and the like."""
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "TERM": "xterm", "ASD_TEST_MARK": f"{MARK}{uuid.uuid4().hex}"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    written = b""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:  # at its end a terminal fails
+        while part := file.read(65536):
+            written += part
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode(errors="replace"))
+    return process.wait(timeout=60), text.replace("\r", "")
 
 
 def studies_of(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:

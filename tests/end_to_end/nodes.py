@@ -38,7 +38,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from asd_ray import api  # noqa: E402
 from asd_ray.config import RunConfig, replace_settings  # noqa: E402
 from asd_ray.placement import living_nodes  # noqa: E402
-from asd_ray.search.searcher import Ended  # noqa: E402
+from asd_ray.search.events import Ended, Event  # noqa: E402
 from asd_ray.tokens import own_token  # noqa: E402
 
 SETTINGS = (
@@ -53,7 +53,7 @@ STORE = 300 * 2**20
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 LISTS = (*(f"{name}_commands" for name in COMMANDS), "cluster_synced_files", "rsync_exclude", "rsync_filter")
-Event = str | Ended | BaseException | None
+Told = Event | BaseException | None
 
 
 def cluster_file(address: str) -> Path:
@@ -124,7 +124,7 @@ def end_log_monitors() -> None:
                 process.kill()
 
 
-def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Event]") -> None:
+def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Told]") -> None:
     config = replace_settings(RunConfig(), SETTINGS)
     try:
         api.search(shards, folder, config, space_name="noisy_arcmix", tell=events.put, address=address)
@@ -133,7 +133,7 @@ def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Event]
         events.put(error)
 
 
-def watch(events: "queue.Queue[Event]") -> None:
+def watch(events: "queue.Queue[Told]") -> None:
     """Print what happens until the search has ended; kill a node once two trials have, and two others run."""
     seen: list[str] = []
     while True:
@@ -150,6 +150,7 @@ def watch(events: "queue.Queue[Event]") -> None:
             raise event
         if isinstance(event, str):
             print(event, flush=True)
+        if not isinstance(event, Ended):
             continue
         print(f"[{event.number}] {event.proposal.uid} {event.outcome} {event.epochs} {event.reason}", flush=True)
         if event.number == 2:
@@ -160,7 +161,7 @@ def watch(events: "queue.Queue[Event]") -> None:
 def main() -> None:
     own_token()  # in the home of its own there is none yet, and Ray wants one before it makes one
     cluster = start_head()
-    events: queue.Queue[Event] = queue.Queue()
+    events: queue.Queue[Told] = queue.Queue()
     arguments = (Path(sys.argv[1]), Path(sys.argv[2]), cluster.address, events)
     with joined_ray(cluster.address):  # here, for it stays until what the search has left is seen
         threading.Thread(target=search, args=arguments, daemon=True).start()

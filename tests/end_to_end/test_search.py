@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.end_to_end.conftest import ROOT, SMALL, Call, finished, run, start, studies_of
+from tests.end_to_end.conftest import ROOT, SMALL, Call, finished, run, run_on_terminal, start, studies_of
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 
@@ -99,11 +100,15 @@ def test_the_same_call_again_starts_nothing_and_more_trials_are_added_to_those_t
     assert "WARNING" not in more.output
 
 
-def test_one_seed_and_one_lane_give_the_same_trials_twice(
+def test_one_seed_and_one_lane_give_the_same_trials_twice_and_a_terminal_shows_them_live(
     first: tuple[Path, Call], shards: Path, tmp_path: Path
 ) -> None:
-    call = run(*tune(shards, tmp_path / "run", trials=3), "--lanes", 1)
-    assert call.process.returncode == 0, call.output
+    status, shown = run_on_terminal(*tune(shards, tmp_path / "run", trials=3), "--lanes", 1)
+    assert status == 0, shown
+    assert re.search(r" 0 +fan-0 +1/2 ", shown), shown  # lane 0, its trial, the epoch
+    assert "2 of 3 trials: " in shown
+    assert re.search(r"\[3/3\] .* complete", shown)
+    assert shown.rstrip().splitlines()[-1].startswith("next:")
     tables = []
     for folder in (first[0], tmp_path / "run"):
         with (folder / "report" / "trials.csv").open() as file:

@@ -24,8 +24,9 @@ from asd_ray.search.confirmation import (
     make_plan,
     read_confirmation,
 )
+from asd_ray.search.events import Ended, Event
 from asd_ray.search.runfolder import TRIALS, Run, read_run
-from asd_ray.search.searcher import DEATHS, Ended, StudySearcher
+from asd_ray.search.searcher import DEATHS, StudySearcher
 from asd_ray.search.storage import open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.training.order import Order
@@ -161,7 +162,7 @@ def test_a_training_that_was_lost_with_its_process_is_gone_on_with_by_the_next_c
     for seed in (2024, 2025):
         (folder / TRIALS / uid / f"seed-{seed}" / OUTCOME).unlink()
     studies = open_studies(folder, run, take_over=True)[0]
-    told: list[str | Ended] = []
+    told: list[Event] = []
     searcher = StudySearcher(studies, run, folder, tell=told.append, total=3)
     for number in range(DEATHS):
         order = searcher.suggest(str(number))
@@ -377,7 +378,7 @@ def test_a_call_without_time_to_confirm_decides_what_the_next_one_will_and_says_
     scripted: Callable[..., tuple[Run, Studies]], tmp_path: Path
 ) -> None:
     run, studies = scripted(VALUES, "search.confirm=2", "search.seeds=4")
-    told: list[str | Ended] = []
+    told: list[Event] = []
     with patch.dict(os.environ):  # the import sets switches of Ray, which other tests' processes shall not inherit
         from asd_ray.search.tuner import run_search
     run_search(tmp_path / "run", run, visible_labels=[], tell=told.append, deadline=Deadline(1e-9))

@@ -10,11 +10,12 @@ from ray.tune.search import Searcher
 
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.search import runfolder
-from asd_ray.search.searcher import DEATHS, LOST_LANES, Ended, StudySearcher
+from asd_ray.search.events import Begun, Ended, Event, Left
+from asd_ray.search.searcher import DEATHS, LOST_LANES, StudySearcher
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import open_studies
 
-Told = list[str | Ended]
+Told = list[Event]
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def test_a_lost_trial_is_handed_out_again_before_any_new_one(searcher: StudySear
     first = searcher.suggest("1")
     searcher.on_trial_complete("1", error=True)
     assert searcher.suggest("2") == first
-    assert told == []
+    uid = first["uid"]
+    assert [(type(event), event.name) for event in told] == [(Begun, uid), (Left, uid), (Begun, uid)]
     second = searcher.suggest("3")
     assert second["uid"] != first["uid"]
 

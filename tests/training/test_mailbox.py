@@ -244,12 +244,13 @@ def test_a_beat_keeps_the_workers_alive_but_not_one_of_an_earlier_life(monkeypat
 
 def test_nobody_gets_a_mailbox_whose_workers_are_not_up() -> None:
     async def scene() -> None:
-        box = Mailbox()
+        box = Mailbox("lane-3")
         assert not await box.acquire("trial")
         assert (await box.about())["lives"] == 0
         await box.hello("life-1")
         assert await box.acquire("trial")
         assert (await box.about()) == {
+            "name": "lane-3",
             "lives": 1,
             "workers": [],
             "nodes": [],

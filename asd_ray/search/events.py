@@ -1,0 +1,96 @@
+"""What a search tells while it runs, for whoever shows it or keeps books: see `asd_ray.console`.
+
+A line of text stands for itself. Everything else has the name of what it is about: a trial, or a training that
+confirms one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asd_ray.search.book import name_of
+from asd_ray.search.choice import may_win, worth
+from asd_ray.search.space import Params
+from asd_ray.search.studies import Studies
+from asd_ray.search.trials import Outcome, Proposal
+from asd_ray.training.order import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What this call is to run from here on; told again when it begins to confirm."""
+
+    total: int  # trials, or trainings that confirm
+    earlier: int = 0  # trials that earlier calls have ended
+    best: Mapping[str, tuple[str, float]]  # machine type -> its best complete trial so far, and the objective
+    confirming: bool = False
+
+    @classmethod
+    def of(cls, studies: Studies, *, total: int, confirming: bool = False) -> "Planned":
+        """The best so far is one seed's, and by the objective as it was measured: to watch, not to choose by."""
+        best = {}
+        for name in studies.machine_types:
+            able = [trial for trial in studies.trials(name) if may_win(trial)]
+            if able:
+                trial = max(able, key=worth)
+                best[name] = (name_of(name, trial), worth(trial))
+        earlier = studies.count() - studies.num_adopted
+        return cls(total=total, earlier=earlier, best=best, confirming=confirming)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A trial has been handed out; once more if it was lost with its lane and goes on."""
+
+    name: str
+    machine_types: tuple[str, ...]  # that it trains on
+    params: Params
+    lanes: int  # that trials can run on now
+    seed: int | None = None  # of a training that confirms
+
+    @classmethod
+    def of(cls, order: Mapping[str, Any], *, lanes: int) -> "Begun":
+        """`order`: as it is handed to Tune."""
+        return cls(
+            name=order["uid"],
+            machine_types=tuple(order["machine_types"]),
+            params=order["params"],
+            lanes=lanes,
+            seed=order.get("seed"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochDone:
+    """An epoch has been trained, or, in a trial that goes on, read back from its history."""
+
+    name: str
+    report: Report
+    lane: str  # empty where the trial's own process trains it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A trial has stopped half-way, and goes on later: its lane was lost, or the hours are over."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A trial, or a training that confirms one, that has ended."""
+
+    name: str
+    proposal: Proposal
+    outcome: Outcome
+    reason: str
+    epochs: int
+    values: dict[str, float]  # objective per machine type, as last scored
+    number: int  # of trials ended in this call
+    total: int  # of trials this call will run
+    seed: int | None = None  # of a training that confirms; number and total are then of those
+    best_of: tuple[str, ...] = ()  # machine types whose best so far it is
+
+
+Event = str | Planned | Begun | EpochDone | Left | Ended
+Tell = Callable[[Event], None]
