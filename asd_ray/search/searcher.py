@@ -162,8 +162,8 @@ class StudySearcher(Searcher):
         self.confirmation = open_confirmation(self._folder, self._run, self.studies)
         self._to_confirm = self.confirmation.waiting()
         self._ended = 0
-        self._tell(Planned.of(self.studies, total=len(self._to_confirm), confirming=True))
         if self._to_confirm:
+            self._tell(Planned.of(self.studies, total=len(self._to_confirm), confirming=True))
             uids = dict.fromkeys(training.candidate.uid for training in self._to_confirm)
             seeds = {training.seed for training in self._to_confirm}
             self._tell(

@@ -105,7 +105,7 @@ def run(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> Call:
 
 
 def run_on_terminal(*arguments: object, cwd: Path = ROOT) -> tuple[int, str]:
-    """Status of a command whose output is a terminal, and all that it wrote there, without colours and the like."""
+    """Status of a command whose output is a terminal, and what it wrote there, without colours and the like."""
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 120))
     process = subprocess.Popen(

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from asd_ray.command import InputError
 from asd_ray.config import LossConfig, SearchConfig, with_params
+from asd_ray.console.progress import Progress
 from asd_ray.data.manifest import read_shard
 from asd_ray.report.summary import baseline_name
 from asd_ray.search.budget import Deadline
@@ -122,6 +123,12 @@ def test_a_search_killed_anywhere_goes_on_and_repeats_nothing(
     confirmed = [event for event in told if isinstance(event, Ended) and event.seed is not None]
     assert [event.number for event in confirmed] == list(range(1, len(confirmed) + 1))
     assert {event.total for event in confirmed} == {len(confirmed)}
+    progress = Progress(epochs=2, train_clips={})
+    for event in told:
+        progress.take(event, now=0.0)
+    assert (progress.confirming, progress.ended, progress.left) == (True, len(confirmed), 0)
+    assert progress.at_work == {}
+    assert sorted(progress.best) == sorted(run.machine_types)
     assert len(outcomes(folder)) == 4
 
 
