@@ -36,7 +36,7 @@ corpus of synthetic machines, with one trial of one epoch:
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asd_ray.command import InputError
@@ -63,6 +63,8 @@ from asd_ray.search.space import load_space
 from asd_ray.search.starts import read_starts
 from asd_ray.search.storage import find_store
 from asd_ray.search.tuner import run_search
+from asd_ray.tracking.desk import tracked
+from asd_ray.tracking.tracker import Tracker
 from asd_ray.training.order import Report
 
 __all__ = [
@@ -135,15 +137,16 @@ def search(
     storage: str | None = None,
     deadline: Deadline | None = None,
     address: str | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Summary:
     """Search the best config for every machine type; goes on with what the run folder holds.
 
     `shards` is a folder that `prepare` wrote, `folder` that of the run; `config` has the published settings unless
-    it is given. `space_name` is a search space, by name or file. `tell` hears of every event: a line of text, or
-    an `Ended` trial. `storage` is the URL of a PostgreSQL server to keep the studies in, instead of the run
-    folder; `deadline` is when this call ends (default: `search.hours` from now); `address` is that of a Ray
-    cluster to search on, `auto` or host:port (default: this machine). Raises InputError for what a user can mend,
-    KeyboardInterrupt when interrupted.
+    it is given. `space_name` is a search space, by name or file. `tell` hears of everything that happens, as
+    `asd_ray.search.events` has it; `trackers` keep books of it, and cannot stop it. `storage` is the URL of a
+    PostgreSQL server to keep the studies in, not in the run folder; `deadline` is when this call ends (default:
+    `search.hours` from now); `address` is that of a Ray cluster to search on, `auto` or host:port (default: this
+    machine). Raises InputError for what a user can mend, KeyboardInterrupt when interrupted.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     deadline = deadline or Deadline(config.search.hours)
@@ -162,16 +165,17 @@ def search(
             runfolder.open_run(folder, run, clips=plan.clips)
             for name, reason in run.not_searchable.items():
                 tell(f"{name} is trained on but not searched: {reason}")
-            run_search(
-                folder,
-                run,
-                visible_labels=plan.visible_labels,
-                tell=tell,
-                store=store,
-                starts=starts,
-                deadline=deadline,
-                address=address,
-            )
+            with tracked(trackers, folder, run, tell) as tell_all:
+                run_search(
+                    folder,
+                    run,
+                    visible_labels=plan.visible_labels,
+                    tell=tell_all,
+                    store=store,
+                    starts=starts,
+                    deadline=deadline,
+                    address=address,
+                )
             remove_unfinished(folder)
             return rebuild(folder, store=store)
 

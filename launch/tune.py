@@ -26,13 +26,14 @@ from asd_ray.command import (
     interruptible,
     run_command,
 )
-from asd_ray.places import place
+from asd_ray.places import is_object, place
 
 if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
     from asd_ray.config import RunConfig
     from asd_ray.console.lines import View
     from asd_ray.data.manifest import Manifest
     from asd_ray.search.budget import Deadline
+    from asd_ray.tracking.tracker import Tracker
 
 QUICK = Path(__file__).with_name("quick.yaml")
 # Options that are short for a setting of the config.
@@ -96,6 +97,11 @@ def parse() -> argparse.Namespace:
         "--confirm", type=int, metavar="K", help="train the K best of each machine type again (default 0)"
     )
     how.add_argument("--seeds", type=int, metavar="S", help="fresh seeds for each of them (default 5)")
+    books = parser.add_argument_group("who keeps books, besides TensorBoard files in the run folder")
+    books.add_argument("--mlflow", metavar="URI", help="MLflow server or database: a run per trial")
+    books.add_argument(
+        "--wandb", action="store_true", help="Weights & Biases: a run per trial; WANDB_MODE=offline keeps files"
+    )
     where = parser.add_argument_group("where it runs")
     where.add_argument("--lanes", type=int, help="trials at a time (default: as many as fit)")
     where.add_argument("--workers", type=int, help="data-parallel workers of a lane (default 1)")
@@ -142,7 +148,9 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray.data.manifest import Manifest
     from asd_ray.search.budget import Deadline
     from asd_ray.search.tuner import SearchStoppedError
+    from asd_ray.tracking.tensorboard import TensorBoard
 
+    trackers = asked_trackers(arguments)
     shards = find_shards(arguments)
     folder = arguments.run or api.name_run(shards, config, arguments.space)
     manifest = Manifest.load(shards)
@@ -163,6 +171,7 @@ def command(arguments: argparse.Namespace) -> int:
                 deadline=deadline,
                 address=joined,
                 tell=view.tell,
+                trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
             )
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -194,6 +203,20 @@ def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
 def valid_fraction(arguments: argparse.Namespace) -> float:
     """Of the training clips; a small corpus needs more, or a threshold has too few clips to be fitted to."""
     return 0.25 if arguments.data is None else 0.05
+
+
+def asked_trackers(arguments: argparse.Namespace) -> "list[Tracker]":
+    """Those of the command line; their packages are extras."""
+    asked: list[Tracker] = []
+    if arguments.mlflow is not None:
+        from asd_ray.tracking.mlflow import MLflow
+
+        asked.append(MLflow(arguments.mlflow))
+    if arguments.wandb:
+        from asd_ray.tracking.wandb import WandB
+
+        asked.append(WandB())
+    return asked
 
 
 def find_shards(arguments: argparse.Namespace) -> Path:

@@ -15,7 +15,7 @@ LAYERS = (  # a module imports from its own layer and from those above it
     ("training",),
     ("search",),
     ("report",),
-    ("console",),
+    ("console", "tracking"),
     ("api", "doctor"),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,88 @@
+"""Where a tracker sits: in a thread of its own, so that it can neither stop nor slow the search."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+from asd_ray.command import hide_passwords
+from asd_ray.search.events import Begun, Ended, EpochDone, Event, Tell
+from asd_ray.search.runfolder import Run
+from asd_ray.tracking.tracker import Tracker, values_of
+
+PATIENCE_S = 30.0  # with a tracker that is behind when the search ends
+CTRL_C_PATIENCE_S = 3.0
+
+
+@contextmanager
+def tracked(trackers: Sequence[Tracker], folder: Path, run: Run, tell: Tell) -> Iterator[Tell]:
+    """Whom to tell instead of `tell`, for the length of a search: that and all trackers."""
+    desks = [Desk(tracker, folder, run, warn=tell) for tracker in trackers]
+
+    def tell_all(event: Event) -> None:
+        tell(event)
+        for desk in desks:
+            desk.put(event)
+
+    patience = CTRL_C_PATIENCE_S
+    try:
+        yield tell_all
+        patience = PATIENCE_S
+    finally:
+        for desk in desks:
+            desk.put(None)
+        for desk in desks:
+            desk.join(patience)
+
+
+class Desk:
+    """Hands a tracker what is told, in order. After an error it gets nothing more, and one line says why."""
+
+    def __init__(self, tracker: Tracker, folder: Path, run: Run, *, warn: Callable[[str], None]) -> None:
+        self._tracker, self._warn = tracker, warn
+        self._queue: SimpleQueue[Event | None] = SimpleQueue()
+        self._held: dict[str, int] = {}  # trial -> last epoch in the books
+        self._thread = threading.Thread(target=self._run, args=(folder, run), daemon=True, name=tracker.name)
+        self._thread.start()
+
+    def put(self, event: Event | None) -> None:
+        """None: the call ends."""
+        self._queue.put(event)
+
+    def join(self, patience: float) -> None:
+        self._thread.join(patience)
+        if self._thread.is_alive():
+            self._warn(
+                f"{self._tracker.name} was still busy after {patience:.0f} s: what came last is missing there"
+            )
+
+    def _run(self, folder: Path, run: Run) -> None:
+        try:
+            self._tracker.begin(folder, run)
+            while (event := self._queue.get()) is not None:
+                self._pass_on(event)
+        except Exception as error:  # of any kind: books are not worth a search
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._warn(f"{self._tracker.name}: {hide_passwords(said)}; the search goes on without it")
+            with suppress(Exception):
+                self._tracker.end()
+            return
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            self._tracker.end()
+        except Exception as error:
+            self._warn(f"{self._tracker.name}: {type(error).__name__} at its end; the search is not touched")
+
+    def _pass_on(self, event: Event) -> None:
+        match event:
+            case Begun() if event.name not in self._held:
+                self._held[event.name] = self._tracker.begin_trial(event)
+            case EpochDone() if event.report["epoch"] > self._held[event.name]:
+                self._held[event.name] = event.report["epoch"]
+                self._tracker.epoch(event.name, event.report["epoch"], values_of(event.report))
+            case Ended():
+                self._tracker.end_trial(event)
+                del self._held[event.name]

@@ -1,0 +1,90 @@
+"""MLflow: an experiment per run folder, a run per trial. Extra `mlflow`.
+
+Signing in is MLflow's own affair: MLFLOW_TRACKING_USERNAME and the like.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asd_ray.command import InputError, hide_passwords
+from asd_ray.search.events import Begun, Ended
+from asd_ray.search.runfolder import Run
+from asd_ray.tracking.tracker import key_of
+
+KEY = "asd_ray.trial"  # tag that finds a trial again
+STEPS = "train_loss"  # known after every epoch
+
+
+class MLflow:
+    name = "MLflow"
+
+    def __init__(self, uri: str) -> None:
+        """Raises InputError without the package mlflow, or for a URI that it does not take."""
+        # Its own are minutes of tries, at every call, for a server that is down.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        try:
+            import mlflow
+            from mlflow.entities import Metric, Param, RunTag
+        except ImportError:
+            raise InputError(
+                f"--mlflow {hide_passwords(uri)}: needs the package mlflow: pip install 'asd-ray[mlflow]'"
+            ) from None
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        self._metric, self._param, self._tag = Metric, Param, RunTag
+        try:
+            self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
+        except mlflow.MlflowException as error:
+            raise InputError(f"--mlflow {hide_passwords(uri)}: {str(error).splitlines()[0]}") from None
+
+    def begin(self, folder: Path, run: Run) -> None:
+        self._folder = folder
+        self._open: dict[str, str] = {}  # trial -> MLflow's id of its run
+        found = self._client.get_experiment_by_name(folder.name)
+        self._experiment = found.experiment_id if found else self._client.create_experiment(folder.name)
+
+    def begin_trial(self, trial: Begun) -> int:
+        key = key_of(self._folder, trial.name)
+        found = self._client.search_runs([self._experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
+        if found:
+            run_id = self._open[trial.name] = found[0].info.run_id
+            self._client.update_run(run_id, status="RUNNING")
+            return max((entry.step for entry in self._client.get_metric_history(run_id, STEPS)), default=0)
+        tags = {KEY: key, "folder": str(self._folder)}
+        run = self._client.create_run(self._experiment, run_name=trial.name, tags=tags)
+        self._open[trial.name] = run.info.run_id
+        params = {**trial.params} | ({} if trial.seed is None else {"seed": trial.seed})
+        self._client.log_batch(
+            run.info.run_id, params=[self._param(name, str(value)) for name, value in params.items()]
+        )
+        return 0
+
+    def epoch(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        now = int(1000 * time.time())
+        metrics = [self._metric(_allowed(key), value, now, epoch) for key, value in values.items()]
+        self._client.log_batch(self._open[name], metrics=metrics)
+
+    def end_trial(self, trial: Ended) -> None:
+        run_id = self._open.pop(trial.name)
+        about = {"outcome": trial.outcome, "owner": trial.proposal.owner, "reason": trial.reason}
+        tags = [self._tag(name, value) for name, value in about.items() if value]
+        self._client.log_batch(run_id, tags=tags)
+        self._client.set_terminated(run_id, "FAILED" if trial.outcome == "failed" else "FINISHED")
+
+    def end(self) -> None:
+        for run_id in self._open.values():
+            self._client.set_terminated(run_id, "KILLED")
+        self._open.clear()
+
+
+def _allowed(name: str) -> str:
+    """A name of a metric as MLflow takes it; machine types are named by folders.
+
+    >>> _allowed("auc/valve (old)")
+    'auc/valve _old_'
+    """
+    return re.sub(r"[^\w\-. :/]", "_", name)

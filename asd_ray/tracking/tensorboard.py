@@ -1,0 +1,60 @@
+"""TensorBoard event files, one folder per trial: `tensorboard --logdir runs/first/tensorboard`.
+
+Without TensorBoard: tensorboardX writes its format. Everything is written in the caller's thread, so that a full
+disk is an exception there, not a traceback of another thread.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.summary import hparams, scalar
+
+from asd_ray.places import remove_folder
+from asd_ray.search.events import Begun, Ended
+from asd_ray.search.runfolder import Run
+
+FOLDER = "tensorboard"
+
+
+class TensorBoard:
+    name = "TensorBoard"
+
+    def begin(self, folder: Path, run: Run) -> None:
+        self._folder = folder / FOLDER
+        self._searched = run.machine_types
+        self._open: dict[str, EventsWriter] = {}
+
+    def begin_trial(self, trial: Begun) -> int:
+        """Anew: a trial that goes on tells all its epochs again."""
+        folder = self._folder / trial.name
+        remove_folder(folder)
+        folder.mkdir(parents=True)
+        writer = self._open[trial.name] = EventsWriter(str(folder / "events"))
+        params: dict[str, bool | str | float | int] = {**trial.params}
+        if trial.seed is not None:
+            params["seed"] = trial.seed
+        objectives = dict.fromkeys((f"objective/{name}" for name in self._searched), 0.0)
+        for summary in hparams(params, objectives):
+            _write(writer, summary)
+        return 0
+
+    def epoch(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        for tag, value in values.items():
+            _write(self._open[name], scalar(tag, value), step=epoch)
+        self._open[name].flush()  # an epoch takes seconds, and somebody may be watching
+
+    def end_trial(self, trial: Ended) -> None:
+        self._open.pop(trial.name).close()
+
+    def end(self) -> None:
+        for writer in self._open.values():
+            writer.close()
+        self._open.clear()
+
+
+def _write(writer: EventsWriter, summary: Summary, *, step: int = 0) -> None:
+    writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
