@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, *, epochs: int, train_clips: Mapping[str, int]) -> None:
         """`epochs`: of a trial that is not pruned; `train_clips`: training clips of each machine type."""
         self.epochs, self._train_clips = epochs, train_clips
-        self.stage = ""  # the latest line
+        self.stage = "starting"  # or the latest line
         self.planned = False
         self.confirming = False
         self.earlier = 0
