@@ -78,7 +78,7 @@ class LiveView:
         else:
             yield Group(
                 best_table(progress, rows=rows - min(len(progress.at_work) + 1, rows // 2)),
-                lanes_table(progress, rows=rows // 2, now=now),
+                lanes_table(progress, rows=rows // 2, now=now) if progress.at_work else "",
                 counts_line(progress),
                 self._speed_line(now, elapsed),
             )
