@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
+from textwrap import shorten
 
 from asd_ray.command import hide_passwords
 from asd_ray.search.events import Begun, Ended, EpochDone, Event, Tell
@@ -13,6 +14,7 @@ from asd_ray.tracking.tracker import Tracker, values_of
 
 PATIENCE_S = 30.0  # with a tracker that is behind when the search ends
 CTRL_C_PATIENCE_S = 3.0
+LONGEST = 160  # characters of an error
 
 
 @contextmanager
@@ -63,8 +65,8 @@ class Desk:
             while (event := self._queue.get()) is not None:
                 self._pass_on(event)
         except Exception as error:  # of any kind: books are not worth a search
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._warn(f"{self._tracker.name}: {hide_passwords(said)}; the search goes on without it")
+            said = shorten(hide_passwords(str(error).strip() or type(error).__name__), LONGEST, placeholder=" ...")
+            self._warn(f"{self._tracker.name}: {said}; the search goes on without it")
             with suppress(Exception):
                 self._tracker.end()
             return

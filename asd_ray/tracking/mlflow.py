@@ -17,6 +17,11 @@ from asd_ray.search.runfolder import Run
 from asd_ray.tracking.tracker import key_of
 
 KEY = "asd_ray.trial"  # tag that finds a trial again
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # half a minute; by default it is minutes before it is told
+    # A thread of it changes the environment, in which others stumble who read it meanwhile.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 STEPS = "train_loss"  # known after every epoch
 
 
@@ -25,8 +30,8 @@ class MLflow:
 
     def __init__(self, uri: str) -> None:
         """Raises InputError without the package mlflow, or for a URI that it does not take."""
-        # Its own are minutes of tries, at every call, for a server that is down.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             import mlflow
             from mlflow.entities import Metric, Param, RunTag

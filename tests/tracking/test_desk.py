@@ -26,7 +26,7 @@ class Notebook:
 
     def note(self, *call: object) -> None:
         if call[0] == self._fails:
-            raise OSError("no space\nTraceback of postgresql://me:secret@host/db")
+            raise OSError(f"no space\nfor postgresql://me:secret@host/db {200 * 'x'}")
         self.calls.append(call)
 
     def begin(self, folder: Path, run: Run) -> None:
@@ -95,7 +95,7 @@ def test_an_error_is_one_line_without_passwords_and_the_last_that_is_heard_of_it
     notebook = Notebook(fails=where)
     seen = told(notebook, run, [*LOST_AND_GONE_ON_WITH, begun("fan-2"), ended("fan-2")])
     lines = [event for event in seen if isinstance(event, str) and event != "starting"]
-    assert lines == ["notebook: no space; the search goes on without it"]
+    assert lines == ["notebook: no space for postgresql://me:***@host/db ...; the search goes on without it"]
     assert len(seen) == len(LOST_AND_GONE_ON_WITH) + 2 + 1
     assert ("begin_trial", "fan-2") not in notebook.calls
     assert notebook.calls[-1:] == [("end",)]
