@@ -81,7 +81,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         parsed, extra = self.parse_known_args(args)
         if extra:
-            self.error(f"unknown option {hide_passwords(extra[0])!r}{self._nearest(extra[0])}")
+            what = "unknown option" if extra[0].startswith("-") else "unexpected argument"
+            self.error(f"{what} {hide_passwords(extra[0])!r}{self._nearest(extra[0])}")
         return parsed
 
     def _nearest(self, option: str) -> str:

@@ -265,11 +265,11 @@ def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunCon
     at = rungs(train.epochs, search.eta) if search.prune else ()
     joint = search.scope == "joint"
     what = (
-        "one network on all machines, scored for every machine type" if joint else "a network on that type alone"
+        "one network on all machines, scored for every machine type" if joint else "a network on one machine type"
     )
-    print(f"each is proposed for one machine type and trains {what} (in per cent; chance is 50)", flush=True)
-    if at:
-        print(f"after {at[0]} epochs one in {search.eta} goes on: the others are pruned", flush=True)
+    print(f"each trains {what} (in per cent; chance is 50), and is named after")
+    pruned = f"; after {at[0]} epochs one in {search.eta} goes on, the others are pruned" if at else ""
+    print(f"the machine type whose study proposed it{pruned}", flush=True)
 
 
 def open_view_of(manifest: "Manifest", config: "RunConfig", deadline: "Deadline") -> "View":

@@ -43,6 +43,10 @@ def test_an_option_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixtur
     assert refusal(capsys, "--zzzzzz").endswith("unknown option '--zzzzzz' (see --help)\n")
 
 
+def test_an_argument_that_belongs_to_no_option_is_not_called_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "datasets/").endswith("unexpected argument 'datasets/' (see --help)\n")
+
+
 def test_a_value_of_another_type_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "argument --trials: invalid int value: 'many' (see --help)" in refusal(capsys, "--trials", "many")
 
