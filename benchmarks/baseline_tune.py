@@ -31,7 +31,7 @@ from ray import tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from asd_ray.models.classifier import build_classifier
+from asd_ray.models import build_module
 from benchmarks import baseline
 from benchmarks.options import search_options
 
@@ -62,7 +62,7 @@ def train_loop(config: dict[str, Any]) -> None:
     classes = sorted({class_of(path) for path in root.glob("*/train/*.wav")})
     train, test = read(root, "train", classes), read(root, "test", classes)
     torch.manual_seed(config["seed"])
-    classifier = build_classifier("tastgram", width=config["width"], num_classes=len(classes))
+    classifier = build_module("tastgram", width=config["width"], class_types=["fan"] * len(classes))
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-3, weight_decay=0.01)
     loader = baseline.batches(train, batch_size=config["batch_size"])
     first = training_s = 0.0

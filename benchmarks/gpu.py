@@ -23,7 +23,7 @@ from pieces import NUM_CLASSES, in_memory, make_clips
 
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Clips, OnDevice
-from asd_ray.models.classifier import build_classifier
+from asd_ray.models import build_module
 from asd_ray.training.loop import Training
 
 EPOCH_CLIPS = 20_119
@@ -71,7 +71,7 @@ def ours(clips: Clips, variant: str, *, device: torch.device, batch_size: int, w
 
 def plain(clips: baseline.InMemory, *, device: torch.device, batch_size: int, width: float) -> Callable[[], int]:
     """Clips in host memory, collated and copied batch by batch."""
-    classifier = build_classifier("tastgram", width=width, num_classes=NUM_CLASSES).to(device)
+    classifier = build_module("tastgram", width=width, class_types=["fan"] * NUM_CLASSES).to(device)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-4)
     loader = baseline.batches(clips, batch_size=batch_size)
 

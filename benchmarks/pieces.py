@@ -27,7 +27,7 @@ from asd_ray.data.corpus import read_corpus
 from asd_ray.data.manifest import read_shard
 from asd_ray.data.resident import PCM_SCALE, Block, Labels, Resident
 from asd_ray.data.shards import plan_shards, write_shard
-from asd_ray.models.classifier import build_classifier
+from asd_ray.models import build_module
 from asd_ray.models.sgram import LogMel
 from asd_ray.training.loop import Training, score_clips
 
@@ -133,7 +133,7 @@ def step(way: str) -> dict[str, float]:
     clips = make_clips(STEP_BATCH)
     torch.manual_seed(0)
     if way.startswith("plain"):
-        classifier = build_classifier("tastgram", width=1.0, num_classes=NUM_CLASSES)
+        classifier = build_module("tastgram", width=1.0, class_types=["fan"] * NUM_CLASSES)
         optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-4)
         loader = baseline.batches(in_memory(clips), batch_size=STEP_BATCH)
 
@@ -164,7 +164,7 @@ def reading(way: str) -> dict[str, float]:
     clips = make_clips(32, split="test")
     torch.manual_seed(0)
     if way.startswith("plain"):
-        classifier = build_classifier("tastgram", width=1.0, num_classes=NUM_CLASSES)
+        classifier = build_module("tastgram", width=1.0, class_types=["fan"] * NUM_CLASSES)
         dataset = in_memory(clips)
         return {"value": milliseconds(lambda: baseline.evaluate(classifier, dataset), rounds=2) / len(dataset)}
     settings = [f"train.precision={'bfloat16' if 'bfloat16' in way else 'float32'}"]

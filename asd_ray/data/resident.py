@@ -40,6 +40,11 @@ class Labels:
         chosen = np.isin(self.split, list(splits)) & np.isin(self.machine_type, list(machine_types))
         return np.flatnonzero(chosen)
 
+    def class_types(self, num_classes: int) -> list[str]:
+        """The machine type of each class; empty where there is no clip of it."""
+        types = dict(zip(self.class_index.tolist(), self.machine_type.tolist(), strict=True))
+        return [types.get(number, "") for number in range(num_classes)]
+
 
 class Batch(NamedTuple):
     """pcm in [-32768, 32767] and sgram in dB, both float32, with the class of each clip.

@@ -1,12 +1,13 @@
-"""A network with its angular-margin head: what a trial trains.
+"""A network with its angular-margin head: what a trial of a classifying system trains.
 
 Axes: B batch, L samples, F mel bins, T frames, E embedding, C classes.
 """
 
+from collections.abc import Callable, Sequence
+
 from torch import Tensor, nn
 
 from asd_ray.losses.margin import MarginHead
-from asd_ray.models import build_network
 from asd_ray.models.mobilefacenet import EMBEDDING_DIM
 
 
@@ -21,15 +22,12 @@ class Classifier(nn.Module):
         self.network = network
         self.head = head
 
-    def forward(self, wave_BL: Tensor, sgram_BFT: Tensor) -> tuple[Tensor, Tensor]:
-        """embedding_BE, cosine_BC."""
+    def forward(self, wave_BL: Tensor, sgram_BFT: Tensor, class_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """embedding_BE, cosine_BC; whatever the classes of the clips are."""
         embedding_BE = self.network(wave_BL, sgram_BFT)
         return embedding_BE, self.head(embedding_BE)
 
 
-def build_classifier(name: str, *, width: float, num_classes: int) -> Classifier:
-    """A fresh classifier, initialised from torch's global generator: seed it before the call.
-
-    Raises InputError for an unknown network or a width that is not positive.
-    """
-    return Classifier(build_network(name, width=width), MarginHead(num_classes, embedding_dim=EMBEDDING_DIM))
+def with_margin_head(network: Callable[..., nn.Module], *, width: float, class_types: Sequence[str]) -> Classifier:
+    """One network for all machine types, and one centre per class."""
+    return Classifier(network(width=width), MarginHead(len(class_types), embedding_dim=EMBEDDING_DIM))

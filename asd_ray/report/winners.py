@@ -69,7 +69,7 @@ def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
     if state is None:
         raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with launch/train.py")
     with writing(model) as file:
-        file.write(save({name: tensor.contiguous() for name, tensor in state["classifier"].items()}))
+        file.write(save({name: tensor.contiguous() for name, tensor in state["module"].items()}))
 
 
 def write_best(

@@ -51,7 +51,26 @@ class MarginCrossEntropy:
         return score_B.clip(min=0.0)  # rounding can leave -1e-16
 
 
-SCORES: dict[str, Callable[[], Score]] = {"margin_cross_entropy": MarginCrossEntropy}
+class OwnEvidence:
+    """What the system itself has against a clip: an error, or how unlikely it is; its logits are that, (B, 1)."""
+
+    def fit(self, embedding_NE: Floats, class_N: Ints) -> None:
+        """Nothing to fit."""
+
+    def score(self, embedding_BE: Floats, logits_BC: Floats, class_B: Ints) -> npt.NDArray[np.float64]:
+        """score_B.
+
+        >>> OwnEvidence().score(np.zeros((1, 2)), np.array([[3.5]]), np.array([0]))
+        array([3.5])
+        """
+        score_B: npt.NDArray[np.float64] = logits_BC[:, 0].astype(np.float64)
+        return score_B
+
+
+SCORES: dict[str, Callable[[], Score]] = {
+    "margin_cross_entropy": MarginCrossEntropy,
+    "own_evidence": OwnEvidence,
+}
 
 
 def make_score(name: str) -> Score:

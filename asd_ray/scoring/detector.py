@@ -21,9 +21,8 @@ from asd_ray.command import InputError
 from asd_ray.config import RunConfig
 from asd_ray.data.audio import read_recording
 from asd_ray.data.resident import PCM_SCALE
-from asd_ray.losses.margin import margin_logits
-from asd_ray.models import find_system
-from asd_ray.models.classifier import build_classifier
+from asd_ray.losses.mixing import LossPoint
+from asd_ray.models import build_module, find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.places import place
 from asd_ray.scoring.anomaly import make_score
@@ -100,17 +99,17 @@ class Detector:
         if sha256_of(weights) != self.best.model_sha256:
             raise InputError(f"{weights}: not the weights that {path} was written with; rebuild the report")
         config = self.best.config
-        self._loss = config.loss
-        self._to_sgram = LogMel(find_system(config.model.name).mel)
-        self._classifier = build_classifier(
-            config.model.name, width=config.model.width, num_classes=len(self.best.classes)
+        self._system, self._loss = find_system(config.model.name), LossPoint(**config.loss.model_dump())
+        self._to_sgram = LogMel(self._system.mel)
+        self._module = build_module(
+            config.model.name, width=config.model.width, class_types=[name for name, _ in self.best.classes]
         )
         try:
-            self._classifier.load_state_dict(load_tensors(weights.read_bytes()))
+            self._module.load_state_dict(load_tensors(weights.read_bytes()))
         except (SafetensorError, RuntimeError) as error:
             raise InputError(f"{weights}: {str(error).splitlines()[0]}") from error
-        self._classifier.eval()
-        self._score = make_score(config.score.name)
+        self._module.eval()
+        self._score = make_score(self._system.score or config.score.name)
 
     @property
     def machine_ids(self) -> list[str]:
@@ -150,8 +149,8 @@ class Detector:
         with torch.inference_mode():
             # float16 as in training, where log-mels are kept so
             sgram_FT = self._to_sgram(wave_L).half().float()
-            embedding_BE, cosine_BC = self._classifier(wave_L[None], sgram_FT[None])
-            logits_BC = margin_logits(cosine_BC, class_B, margin=self._loss.margin, scale=self._loss.scale)
+            embedding_BE, readout_BK = self._module(wave_L[None], sgram_FT[None], class_B)
+            logits_BC = self._system.loss.logits(readout_BK, class_B, self._loss)
         score_B = self._score.score(embedding_BE.numpy(), logits_BC.numpy(), class_B.numpy())
         return float(score_B[0])
 

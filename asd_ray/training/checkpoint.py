@@ -17,7 +17,7 @@ import torch
 
 from asd_ray.files import writing
 
-FORMAT = 1  # raise it when what a state holds changes
+FORMAT = 2  # raise it when what a state holds changes
 _FORMAT_KEY = "format"
 _MARK = b"sha256:"
 _TRAILER = len(_MARK) + hashlib.sha256().digest_size

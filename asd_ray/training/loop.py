@@ -3,7 +3,7 @@
 Everything random in an epoch follows from (seed, epoch), so a trial that goes on from its state after epoch n
 computes, on a CPU, bit for bit what it would have computed without the break.
 
-Axes: B batch, C classes, E embedding, N clips.
+Axes: B batch, E embedding, K columns of a readout, N clips.
 """
 
 import math
@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asd_ray.config import RunConfig, TrainConfig
 from asd_ray.data.resident import Batch, Clips, Index, Labels
-from asd_ray.losses.margin import margin_logits
 from asd_ray.losses.mixing import LossPoint, draw_mix
-from asd_ray.models.classifier import build_classifier
+from asd_ray.models import build_module, find_system
 from asd_ray.models.folding import folded
 from asd_ray.scoring.anomaly import make_score
 from asd_ray.scoring.metrics import MachineMetrics, machine_metrics
@@ -62,7 +60,7 @@ def learning_rate(train: TrainConfig, epoch: int) -> float:
 
 
 class Training:
-    """The network, optimizer and place in the schedule of one trial."""
+    """The system's module, optimizer and place in the schedule of one trial."""
 
     def __init__(
         self,
@@ -80,16 +78,16 @@ class Training:
         self.config, self.clips, self.machine_types = config, clips, tuple(machine_types)
         self.device = device or torch.device("cpu")
         self.rank, self.world = rank, world
-        self.loss = LossPoint(**config.loss.model_dump())
+        self.loss, self.system = LossPoint(**config.loss.model_dump()), find_system(config.model.name)
         torch.manual_seed(config.train.seed)
-        self.classifier = build_classifier(
-            config.model.name, width=config.model.width, num_classes=num_classes
+        self.module = build_module(
+            config.model.name, width=config.model.width, class_types=clips.labels.class_types(num_classes)
         ).to(self.device)
         # Channels innermost is how both CPUs and GPUs convolve fastest.
-        self.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.trained = wrap(self.classifier)
+        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trained = wrap(self.module)
         self.optimizer = torch.optim.AdamW(
-            self.classifier.parameters(),
+            self.module.parameters(),
             lr=config.train.learning_rate,
             weight_decay=config.train.weight_decay,
             fused=True,
@@ -109,13 +107,13 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on; readable with weights_only."""
         return {
-            "classifier": self.classifier.state_dict(),
+            "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.classifier.load_state_dict(state["classifier"])
+        self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
 
@@ -145,7 +143,8 @@ class Training:
     def _step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Loss and update on this rank's part of a batch."""
         train, size = self.config.train, len(batch.class_B)
-        mix = draw_mix(rng, size, mixup_alpha=self.loss.mixup_alpha, mix_prob=self.loss.mix_prob)
+        mix_prob = self.loss.mix_prob if self.system.loss.mixes else 0.0
+        mix = draw_mix(rng, size, mixup_alpha=self.loss.mixup_alpha, mix_prob=mix_prob)
         # A compiled step is for one size of batch; the last of an epoch may have another.
         compiled = self.compiled and size == train.batch_size
         loss_of = compiled_batch_loss(self.device.type) if compiled else batch_loss
@@ -153,7 +152,8 @@ class Training:
             self.trained,
             batch,
             mix.to(self.device),
-            loss=self.loss.tensors(self.device),
+            system_loss=self.system.loss,
+            numbers=self.loss.tensors(self.device),
             train=train,
             part=slice(self.rank, None, self.world),
         )
@@ -163,16 +163,16 @@ class Training:
         return loss.detach()
 
     def read(self, index_N: Index) -> "Reading":
-        """Embeddings, cosines and classes of clips, by the network as it is now."""
-        classifier = folded(self.classifier)
+        """What the module, as it is now, says of clips, and their classes."""
+        module = folded(self.module)
         batch_size = max(1, round(SCORING_BATCH[self.device.type] / self.config.model.width))
         places: list[Index] = []
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode(), precision_of(self.config.train, self.device):
             for index_B, batch in self.clips.read_batches(index_N, batch_size=batch_size):
-                embedding_BE, cosine_BC = classifier(batch.wave_BL, batch.sgram_BFT)
+                embedding_BE, readout_BK = module(batch.wave_BL, batch.sgram_BFT, batch.class_B)
                 places.append(index_B)
-                parts.append((embedding_BE.float(), cosine_BC, batch.class_B))
+                parts.append((embedding_BE.float(), readout_BK, batch.class_B))
         came_N = np.concatenate(places)
         sorted_N = np.argsort(came_N)
         asked_N = torch.from_numpy(sorted_N[np.searchsorted(came_N, index_N, sorter=sorted_N)])
@@ -180,15 +180,11 @@ class Training:
 
 
 class Reading(NamedTuple):
-    """What the network says of N clips; on the CPU."""
+    """What the module says of N clips; on the CPU."""
 
     embedding_NE: Tensor  # noqa: N815
-    cosine_NC: Tensor  # noqa: N815
+    readout_NK: Tensor  # noqa: N815
     class_N: Tensor  # noqa: N815
-
-    def logits(self, loss: LossPoint) -> Tensor:
-        """logits_NC with the margin on the own class."""
-        return margin_logits(self.cosine_NC, self.class_N, margin=loss.margin, scale=loss.scale)
 
 
 def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResult]:
@@ -214,21 +210,20 @@ def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResul
 
 
 def _validate(training: Training) -> tuple[float | None, float | None]:
-    """Cross entropy with margin, and accuracy without it, on the held-out normal clips."""
+    """The loss, and the accuracy of a classifier, on the held-out normal clips."""
     if not len(training.valid_index) or training.rank:
         return None, None
     reading = training.read(training.valid_index)
-    accuracy = (reading.cosine_NC.argmax(dim=1) == reading.class_N).float().mean()
-    return F.cross_entropy(reading.logits(training.loss), reading.class_N).item(), accuracy.item()
+    return training.system.loss.validate(reading.readout_NK, reading.class_N, training.loss)
 
 
 def score_clips(training: Training, index_N: Index) -> npt.NDArray[np.float64]:
     """The anomaly score of each clip. Raises DivergedError where one is not finite."""
     if not len(index_N):
         return np.empty(0)
-    score = make_score(training.config.score.name)
+    score = make_score(training.system.score or training.config.score.name)
     reading = training.read(index_N)
-    logits_NC = reading.logits(training.loss)
+    logits_NC = training.system.loss.logits(reading.readout_NK, reading.class_N, training.loss)
     scores = score.score(reading.embedding_NE.numpy(), logits_NC.numpy(), reading.class_N.numpy())
     if not np.isfinite(scores).all():
         broken = int((~np.isfinite(scores)).sum())

@@ -1,6 +1,6 @@
-"""One training step, compiled where that pays: a batch is mixed, read by the network, judged by the loss. No ray.
+"""One training step, compiled where that pays: a batch is mixed, heard by the module, judged by the loss. No ray.
 
-Axes: B batch, C classes.
+Axes: B batch, E embedding, K columns of a readout.
 """
 
 import functools
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from asd_ray.config import RunConfig, TrainConfig
 from asd_ray.data.resident import PCM_SCALE, Batch
-from asd_ray.losses.mixing import LossTensors, Mix, cube_loss, mix_clips
+from asd_ray.losses.mixing import LossTensors, Mix, mix_clips
+from asd_ray.losses.system_loss import Said, SystemLoss
+from asd_ray.models import find_system
 
 # What a compiled step spares on one clip of a network of width 1, and what compiling costs where its results are
 # not in torch's cache yet (2 cores; docs/LOG.md). On a GPU launches are spared, some 0.1 ms of each clip's.
@@ -40,7 +42,7 @@ def compiles(config: RunConfig, *, clips: int, device: torch.device) -> bool:
     if train.compile != "auto":
         return train.compile == "always"
     spared = SPARED_S.get(device.type, 0.0) * config.model.width * train.epochs * clips
-    return spared > 2 * COMPILE_S and has_compiler(device)
+    return find_system(config.model.name).compiles and spared > 2 * COMPILE_S and has_compiler(device)
 
 
 def set_precision(train: TrainConfig, device: torch.device) -> None:
@@ -61,7 +63,8 @@ def batch_loss(
     batch: Batch,
     mix: Mix,
     *,
-    loss: LossTensors,
+    system_loss: SystemLoss,
+    numbers: LossTensors,
     train: TrainConfig,
     part: slice,
 ) -> Tensor:
@@ -70,15 +73,9 @@ def batch_loss(
     wave_BL = mix_clips(batch.pcm_BL, mix, gain=PCM_SCALE)[part]
     sgram_BFT = mix_clips(batch.sgram_BFT, mix)[part]
     with precision_of(train, wave_BL.device):
-        _, cosine_BC = trained(wave_BL, sgram_BFT)
-    loss_B = cube_loss(
-        cosine_BC,
-        batch.class_B[part],
-        partner_class_B=batch.class_B[mix.partner_B][part],
-        lam_B=mix.lam_B[part],
-        loss=loss,
-    )
-    return loss_B.mean()
+        embedding_BE, readout_BK = trained(wave_BL, sgram_BFT, batch.class_B[part])
+    said = Said(embedding_BE, readout_BK, batch.class_B[part], batch.class_B[mix.partner_B][part], mix.lam_B[part])
+    return system_loss.loss(said, numbers).mean()
 
 
 @functools.cache

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from asd_ray.models.classifier import Classifier, build_classifier
+from asd_ray.models import build_module
+from asd_ray.models.classifier import Classifier
 from asd_ray.models.folding import folded
 
 
@@ -12,7 +13,7 @@ from asd_ray.models.folding import folded
 def classifier() -> Classifier:
     """With running statistics and affine weights of batch norm far from their start."""
     torch.manual_seed(0)
-    classifier = build_classifier("tastgram", width=0.0625, num_classes=5)
+    classifier = build_module("tastgram", width=0.0625, class_types=["fan"] * 5)
     for module in classifier.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()  # type: ignore[union-attr,operator]

@@ -10,7 +10,8 @@ from torch import Tensor
 from asd_ray.command import InputError
 from asd_ray.losses.margin import margin_logits
 from asd_ray.losses.mixing import CORNERS, Mix, cube_loss, mix_clips
-from asd_ray.models.classifier import Classifier, build_classifier
+from asd_ray.models import build_module
+from asd_ray.models.classifier import Classifier
 from asd_ray.models.reference import load_reference_state_dict
 from asd_ray.models.sgram import LogMel
 from asd_ray.scoring.anomaly import MarginCrossEntropy
@@ -18,7 +19,7 @@ from asd_ray.scoring.anomaly import MarginCrossEntropy
 
 @pytest.fixture
 def classifier(published_state) -> Classifier:
-    built = build_classifier("tastgram", width=1.0, num_classes=41)
+    built = build_module("tastgram", width=1.0, class_types=["fan"] * 41)
     load_reference_state_dict(built, published_state)
     return built
 
@@ -76,7 +77,7 @@ def test_losses_and_gradients_are_the_published_ones(classifier, case, corner):
 
 
 def test_every_one_of_our_weights_is_taken_from_the_published_ones(published_state):
-    classifier = build_classifier("tastgram", width=1.0, num_classes=41)
+    classifier = build_module("tastgram", width=1.0, class_types=["fan"] * 41)
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
     load_reference_state_dict(classifier, published_state)
     after = classifier.state_dict()
@@ -84,7 +85,7 @@ def test_every_one_of_our_weights_is_taken_from_the_published_ones(published_sta
 
 
 def refuse(state: dict[str, Tensor], *, num_classes: int = 41, width: float = 1.0) -> str:
-    classifier = build_classifier("tastgram", width=width, num_classes=num_classes)
+    classifier = build_module("tastgram", width=width, class_types=["fan"] * num_classes)
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
     with pytest.raises(InputError) as refused:
         load_reference_state_dict(classifier, state)

@@ -185,7 +185,7 @@ def test_what_is_handed_over_is_the_winner_s_best_training_on_the_choosing_clips
         state = checkpoint.load(folder / TRIALS / uid / f"seed-{best.seed}" / "state.pt")
         assert state is not None
         weights = load_file(folder / "best" / best.model)
-        assert all(torch.equal(weights[key], tensor) for key, tensor in state["classifier"].items())
+        assert all(torch.equal(weights[key], tensor) for key, tensor in state["module"].items())
         scores = pq.read_table(folder / TRIALS / uid / f"seed-{best.seed}" / "scores.parquet").to_pylist()
         row = next(row for row in scores if row["machine_type"] == name and row["split"] == "test")
         scored = Detector(folder / "best" / f"{name}.yaml").score(small_dataset / row["clip_id"])

@@ -17,7 +17,7 @@ def state(tmp_path: Path) -> Path:
     """A training's state after its last epoch, with the one before it; the weights say which is which."""
     path = tmp_path / "state.pt"
     for epoch in (EPOCHS - 1, EPOCHS):
-        checkpoint.save(path, {"classifier": {"weight": torch.full((4,), float(epoch))}, "epoch": epoch})
+        checkpoint.save(path, {"module": {"weight": torch.full((4,), float(epoch))}, "epoch": epoch})
     return path
 
 

@@ -40,7 +40,7 @@ def run(training: Training, *, score_at: tuple[int, ...] = (3,)) -> list[EpochRe
 
 
 def weights(training: Training) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in training.classifier.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in training.module.state_dict().items()}
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -112,7 +112,7 @@ def test_the_optimizer_is_adamw_with_the_configured_decay(make_training: MakeTra
     assert type(training.optimizer) is torch.optim.AdamW
     assert [group["weight_decay"] for group in training.optimizer.param_groups] == [0.25]
     held = {id(parameter) for group in training.optimizer.param_groups for parameter in group["params"]}
-    assert held == {id(parameter) for parameter in training.classifier.parameters()}
+    assert held == {id(parameter) for parameter in training.module.parameters()}
 
 
 def test_the_loss_falls(make_training: MakeTraining) -> None:
@@ -209,9 +209,9 @@ class Recorder(nn.Module):
         super().__init__()
         self.network, self.waves = network, []
 
-    def forward(self, wave_BL: Tensor, sgram_BFT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, wave_BL: Tensor, sgram_BFT: Tensor, class_B: Tensor) -> tuple[Tensor, Tensor]:
         self.waves.append(wave_BL.clone())
-        return self.network(wave_BL, sgram_BFT)
+        return self.network(wave_BL, sgram_BFT, class_B)
 
 
 def record(clips: Resident, config: RunConfig, *, rank: int, world: int) -> list[Tensor]:

@@ -35,18 +35,19 @@ def loss_and_gradient(
         training.trained,
         batch,
         mix_of(0),
-        loss=training.loss.tensors(),
+        system_loss=training.system.loss,
+        numbers=training.loss.tensors(),
         train=training.config.train,
         part=part,
     )
     loss.backward()  # type: ignore[no-untyped-call]
-    gradients = [weight.grad.flatten() for weight in training.classifier.parameters() if weight.grad is not None]
+    gradients = [weight.grad.flatten() for weight in training.module.parameters() if weight.grad is not None]
     return loss.item(), torch.cat(gradients)
 
 
 def in_double_precision(training: Training) -> Tensor:
     """The gradient with the network in float64 (the head stays in float32)."""
-    training.classifier.network.double()
+    training.module.network.double()
     batch = training.clips.gather(training.train_index[:8])
     doubled = batch._replace(pcm_BL=batch.pcm_BL.double(), sgram_BFT=batch.sgram_BFT.double())
     training.clips.gather = lambda index_B: doubled  # type: ignore[method-assign]
@@ -90,7 +91,7 @@ def test_the_parts_of_two_workers_together_are_the_batch(make_training: MakeTrai
     """The loss of each part, by a network without batch norm's statistics of the whole batch."""
     training = make_training()
     training.trained.forward = (
-        lambda wave_BL, sgram_BFT: (  # type: ignore[method-assign]
+        lambda wave_BL, sgram_BFT, class_B: (  # type: ignore[method-assign]
             None,
             torch.nn.functional.normalize(sgram_BFT.mean(dim=2)[:, :4]).requires_grad_(),
         )
@@ -98,8 +99,8 @@ def test_the_parts_of_two_workers_together_are_the_batch(make_training: MakeTrai
     batch = training.clips.gather(training.train_index[:8])
 
     def loss(part: slice) -> float:
-        arguments = {"loss": training.loss.tensors(), "train": training.config.train, "part": part}
-        return batch_loss(training.trained, batch, mix_of(0), **arguments).item()
+        arguments = {"numbers": training.loss.tensors(), "train": training.config.train, "part": part}
+        return batch_loss(training.trained, batch, mix_of(0), system_loss=training.system.loss, **arguments).item()
 
     assert (loss(slice(0, None, 2)) + loss(slice(1, None, 2))) / 2 == pytest.approx(loss(slice(None)), rel=1e-6)
 
@@ -111,7 +112,7 @@ def test_bfloat16_rounds_the_network_and_not_the_loss(make_training: MakeTrainin
     assert rounded != loss
     assert rounded == pytest.approx(loss, rel=0.02)
     assert torch.nn.functional.cosine_similarity(found, gradient, dim=0) > 0.8
-    assert {weight.dtype for weight in training.classifier.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in training.module.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def whole(made: dict[str, Any], start: Callable[[Path], Trial]) -> list[Report]:
     if "reports" not in made:
         trial = start(made["folder"])
         made["reports"] = [timeless(trial.epoch(epoch)) for epoch in (1, 2, 3)]
-        made["weights"] = trial.training.state_dict()["classifier"]
+        made["weights"] = trial.training.state_dict()["module"]
     reports: list[Report] = made["reports"]
     return reports
 
@@ -84,7 +84,7 @@ def timeless(report: Report) -> Report:
 def assert_ends_as_the_whole_one(trial: Trial, made: dict[str, Any]) -> None:
     """Every report, every weight and every score, bit for bit."""
     assert [timeless(trial.epoch(epoch)) for epoch in (1, 2, 3)] == made["reports"]
-    weights = trial.training.state_dict()["classifier"]
+    weights = trial.training.state_dict()["module"]
     assert weights.keys() == made["weights"].keys()
     assert all(torch.equal(weights[name], value) for name, value in made["weights"].items())
     for name in ("scores.parquet",):
@@ -141,9 +141,9 @@ def without_history(state: dict[str, Any]) -> dict[str, Any]:
 
 def with_other_layers(state: dict[str, Any]) -> dict[str, Any]:
     """The first layers of the other model are taken over before the last one is found to differ."""
-    classifier = {name: torch.full_like(value, 7) for name, value in state["classifier"].items()}
+    classifier = {name: torch.full_like(value, 7) for name, value in state["module"].items()}
     last = list(classifier)[-1]
-    return {**state, "classifier": {**classifier, last: torch.zeros(99)}}
+    return {**state, "module": {**classifier, last: torch.zeros(99)}}
 
 
 @pytest.mark.parametrize("change", [other_version, without_optimizer, without_history, with_other_layers])

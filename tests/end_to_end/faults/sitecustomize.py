@@ -58,7 +58,7 @@ def fail(trial):
 
 
 def diverge(trial):
-    for parameter in trial.training.classifier.parameters():
+    for parameter in trial.training.module.parameters():
         parameter.data.fill_(float("nan"))
 
 
