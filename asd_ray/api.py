@@ -155,7 +155,7 @@ def search(
     space, text = load_space(space_name)
     plan = runfolder.plan_clips(shards, config.score.protocol)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
-    space.check_against(config, plan.all_types, where=space_name)
+    space.check_against(run.config, plan.all_types, where=space_name)
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
     with run_lock(folder, tell=tell):
         store = find_store(folder, storage)

@@ -30,13 +30,17 @@ class ModelConfig(Strict):
 
 
 class LossConfig(Strict):
-    """A point of the loss cube; these defaults are Noisy-ArcMix."""
+    """A point of the loss cube, these defaults are Noisy-ArcMix, and what single systems have besides."""
 
     margin: Annotated[float, Field(ge=0, le=1.57)] = 0.7  # radians
     scale: Positive = 30.0
     mixup_alpha: Positive = 0.5
     noise_prob: Probability = 1.0
     mix_prob: Probability = 1.0
+    temperature: Positive = 0.02  # of the contrast of OS-SCL, as published, and of CLP-SCF
+    pretraining: Annotated[float, Field(ge=0, lt=1)] = (
+        0.25  # share of CLP-SCF's epochs; ends before the first rung
+    )
 
 
 class TrainConfig(Strict):
@@ -141,16 +145,22 @@ NOT_SCIENCE: tuple[KeyPath, ...] = (
 )
 # What may be searched, and where in the config a sampled value goes.
 TUNABLE: dict[str, KeyPath] = {
+    "system": ("model", "name"),
     "margin": ("loss", "margin"),
     "scale": ("loss", "scale"),
     "mixup_alpha": ("loss", "mixup_alpha"),
     "noise_prob": ("loss", "noise_prob"),
     "mix_prob": ("loss", "mix_prob"),
+    "temperature": ("loss", "temperature"),
+    "pretraining": ("loss", "pretraining"),
     "learning_rate": ("train", "learning_rate"),
     "weight_decay": ("train", "weight_decay"),
     "batch_size": ("train", "batch_size"),
 }
 WHOLE_NUMBERS = frozenset({"batch_size"})  # samplers speak of floats only
+NAMES = frozenset({"system"})  # of what is no number
+Param = float | str
+Params = dict[str, Param]
 
 
 def science(config: RunConfig) -> dict[str, Any]:
@@ -184,7 +194,7 @@ def replace(config: RunConfig, values: dict[KeyPath, Any], *, where: str) -> Run
     return check(plain, RunConfig, where=lambda _: where)
 
 
-def with_params(config: RunConfig, params: Mapping[str, float], *, where: str = "search space") -> RunConfig:
+def with_params(config: RunConfig, params: Mapping[str, Param], *, where: str = "search space") -> RunConfig:
     """The config of one trial: the searched values in their places, checked; `where` begins the error line."""
     values = {
         TUNABLE[name]: int(value) if name in WHOLE_NUMBERS and float(value).is_integer() else value
@@ -198,10 +208,11 @@ def with_seed(config: RunConfig, seed: int) -> RunConfig:
     return replace(config, {("train", "seed"): seed}, where="train.seed")
 
 
-def params_of(config: RunConfig) -> dict[str, float]:
-    """The values of all searchable numbers in a config: the point that a search starts from."""
+def params_of(config: RunConfig) -> Params:
+    """The system and all searchable numbers of a config: the point that a search starts from."""
     plain = config.model_dump()
-    return {name: float(plain[str(section)][str(key)]) for name, (section, key) in TUNABLE.items()}
+    values = {name: plain[str(section)][str(key)] for name, (section, key) in TUNABLE.items()}
+    return {name: value if name in NAMES else float(value) for name, value in values.items()}
 
 
 def load_config(path: Path | None, settings: Sequence[str] = ()) -> RunConfig:

@@ -165,7 +165,7 @@ def measure(clips: int, folder: Path, *, what: list[str], turns: int, width: flo
     prepare(root, shards, valid_fraction=0.0)
     plan = plan_clips(shards, "paper")
     config = replace_settings(RunConfig(), [f"model.width={width}", "train.batch_size=32", "train.compile=never"])
-    source = tuner.read_clips(shards, config, visible_labels=plan.visible_labels, streams=True)
+    source = tuner.read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=True)
     assert isinstance(source, Source)
     lane.serve = touching_serve  # type: ignore[attr-defined]
     settings = LaneSettings(

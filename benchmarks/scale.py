@@ -67,7 +67,9 @@ def measure(size: int, folder: Path) -> Found:
     share = Share(count=1, lane=LaneConfig(count=1, gpus=0.0))
     with local_ray(cpus=2, object_store_bytes=max(2**28, 2 * found["clips"] * BYTES_PER_CLIP)):
         bank = measured(
-            "bank", lambda: tuner.read_clips(shards, config, visible_labels=plan.visible_labels), found
+            "bank",
+            lambda: tuner.read_clips(shards, [config.model.name], visible_labels=plan.visible_labels),
+            found,
         )
         found["store_mb"] = round(store_pages_mb(), 1)
         order = Order(config=config, machine_types=TYPES, score_at=(), folder=str(folder / "trial"))

@@ -36,8 +36,10 @@ if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that
     from asd_ray.tracking.tracker import Tracker
 
 QUICK = Path(__file__).with_name("quick.yaml")
+SPACES = {"tastgram": "noisy_arcmix"}  # of a system, unless it has the system's own name
 # Options that are short for a setting of the config.
 SHORT = {
+    "system": "model.name",
     "trials": "search.trials",
     "epochs": "train.epochs",
     "scope": "search.scope",
@@ -65,8 +67,9 @@ def parse() -> argparse.Namespace:
     what.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="one setting, e.g. model.width=0.5"
     )
+    what.add_argument("--system", metavar="NAME", help="network, loss and score, by name (default tastgram)")
     what.add_argument(
-        "--space", default="noisy_arcmix", help="search space, by name or file (default noisy_arcmix)"
+        "--space", help="search space, by name or file (default: that of the system; of tastgram noisy_arcmix)"
     )
     what.add_argument("--scope", choices=["joint", "own"], help="train on all machine types, or on the owner's")
     what.add_argument("--protocol", choices=["auto", "dcase", "split", "paper"], help="which labels choose")
@@ -138,6 +141,7 @@ def command(arguments: argparse.Namespace) -> int:
 
     began = time.monotonic()
     config = load_config(arguments.config or (None if arguments.data else QUICK), settings(arguments))
+    arguments.space = arguments.space or SPACES.get(config.model.name, config.model.name)
     if arguments.dry_run:
         return dry_run(arguments, config)
     if address.is_for_a_job(arguments):
@@ -146,10 +150,12 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.console.ending import print_end
     from asd_ray.data.manifest import Manifest
+    from asd_ray.models import find_system
     from asd_ray.search.budget import Deadline
     from asd_ray.search.tuner import SearchStoppedError
     from asd_ray.tracking.tensorboard import TensorBoard
 
+    find_system(config.model.name)
     trackers = asked_trackers(arguments)
     shards = find_shards(arguments)
     folder = arguments.run or api.name_run(shards, config, arguments.space)

@@ -1,6 +1,6 @@
 """A search in this process: the searcher, trainings and files of the real one, one trial at a time: no Ray."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.blocks import add_sgram, blank_labels, collect
 from asd_ray.data.manifest import Manifest, read_shard
 from asd_ray.data.resident import Resident
-from asd_ray.models.sgram import LogMel
+from asd_ray.models import mels_of
+from asd_ray.models.sgram import LogMels
 from asd_ray.search import runfolder
 from asd_ray.search.confirmation import Confirmation, read_confirmation
 from asd_ray.search.events import Event
@@ -86,9 +87,11 @@ def begin(
     return run, plan
 
 
-def clips_for(shards: Path, plan: Plan, *, change: Change | None = None) -> Resident:
+def clips_for(
+    shards: Path, plan: Plan, *, change: Change | None = None, systems: Sequence[str] = ("tastgram",)
+) -> Resident:
     """What a trainer gets: all clips, the labels blanked that it may not see; `change` alters every shard."""
-    visible, to_sgram = pa.array(plan.visible_labels), LogMel()
+    visible, to_sgram = pa.array(plan.visible_labels), LogMels(mels_of(systems))
     tables = (read_shard(shards / shard.path) for shard in Manifest.load(shards).shards)
     return collect(
         blank_labels(add_sgram(change(table) if change else table, to_sgram), visible) for table in tables
@@ -106,6 +109,7 @@ def search(folder: Path, run: Run, commander: Commander) -> list[Event]:
         "base": run.config,
         "trials": str(folder / runfolder.TRIALS),
         "corpus": run.corpus_identity,
+        "systems": run.systems,
         "score_at": (*rungs(epochs, run.config.search.eta), epochs),
         "commander": commander,
     }

@@ -30,6 +30,8 @@ def test_the_defaults_are_the_published_ones() -> None:
         "mixup_alpha": 0.5,
         "noise_prob": 1.0,
         "mix_prob": 1.0,
+        "temperature": 0.02,
+        "pretraining": 0.25,
     }
     assert (config.train.learning_rate, config.train.final_learning_rate) == (1e-4, 1e-5)
     assert (config.train.batch_size, config.train.epochs) == (64, 300)

@@ -20,7 +20,7 @@ import ray.data
 import torch
 
 from asd_ray.clip import SPLITS
-from asd_ray.data.blocks import BYTES_PER_CLIP, ToSgram, add_sgram, batch_of, blank_labels, collect, labels_of
+from asd_ray.data.blocks import ToSgram, add_sgram, batch_of, blank_labels, collect, labels_of
 from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
@@ -186,6 +186,6 @@ def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: fl
         return clips
     unused, total = torch.cuda.mem_get_info(device)
     free = min(unused, int(total * gpu_share))
-    if resident == "auto" and len(clips.labels) * BYTES_PER_CLIP > 0.6 * free:
+    if resident == "auto" and len(clips.labels) * sum(part.nbytes for part in clips.row(0)) > 0.6 * free:
         return clips
     return OnDevice(clips, device)

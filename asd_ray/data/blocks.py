@@ -15,14 +15,21 @@ import torch
 from asd_ray.clip import NUM_SAMPLES
 from asd_ray.data.resident import PCM_SCALE, Batch, Block, Index, Labels, Resident
 
-NUM_MELS = 128
+NUM_MELS, NUM_FRAMES = 128, 313
 ToSgram = Callable[[torch.Tensor], torch.Tensor]  # wave (L,) float32 -> sgram (F, T) float32
-BYTES_PER_CLIP = 2 * NUM_SAMPLES + 2 * NUM_MELS * 313
 _TEXT = ("split", "machine_type", "machine_id")
 
 
+def bytes_per_clip(log_mels: int) -> int:
+    """Of its samples and of so many log-mels, as they are kept."""
+    return 2 * NUM_SAMPLES + 2 * log_mels * NUM_MELS * NUM_FRAMES
+
+
+BYTES_PER_CLIP = bytes_per_clip(1)
+
+
 def add_sgram(table: pa.Table, to_sgram: ToSgram) -> pa.Table:
-    """A further column: the log-mel of each clip, float16, as bytes."""
+    """A further column: the log-mel of each clip, or several one above the other, float16, as bytes."""
     pcm_NL = _rows(table.column("pcm"), np.dtype("<i2")).reshape(len(table), NUM_SAMPLES)
     sgrams = []
     for pcm_L in pcm_NL:  # one clip at a time stays in the cache of the processor
@@ -48,7 +55,7 @@ def collect(tables: Iterable[pa.Table]) -> Resident:
     ]
     labels, order = labels_of(pa.concat_tables([part.drop_columns(["pcm", "sgram"]) for part in parts]))
     shaped = [
-        Block(pcm.reshape(-1, NUM_SAMPLES), sgram.reshape(len(pcm) // NUM_SAMPLES, NUM_MELS, -1))
+        Block(pcm.reshape(-1, NUM_SAMPLES), sgram.reshape(len(pcm) // NUM_SAMPLES, -1, NUM_FRAMES))
         for pcm, sgram in blocks
     ]
     return Resident(labels, shaped, order)
@@ -74,7 +81,7 @@ def batch_of(table: pa.Table) -> Batch:
     """The clips of a table, converted to float32."""
     table = table.combine_chunks()
     pcm_BL = _rows(table.column("pcm"), np.dtype("<i2")).reshape(len(table), -1)
-    sgram_BFT = _rows(table.column("sgram"), np.dtype("<f2")).reshape(len(table), NUM_MELS, -1)
+    sgram_BFT = _rows(table.column("sgram"), np.dtype("<f2")).reshape(len(table), -1, NUM_FRAMES)
     class_B = table.column("class_index").to_numpy().astype(np.int64)
     arrays = (pcm_BL.astype(np.float32), sgram_BFT.astype(np.float32), class_B)
     return Batch(*map(torch.from_numpy, arrays))

@@ -48,6 +48,8 @@ class LossTensors(NamedTuple):
     margin: Tensor
     scale: Tensor
     noise_prob: Tensor
+    temperature: Tensor
+    pretrains: Tensor  # 1 in the first of two stages, else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class LossPoint:
     mixup_alpha: float  # of Beta(alpha, alpha): towards 0 nearly no mixing, 1 uniform, large: halves
     noise_prob: float = 1.0
     mix_prob: float = 1.0  # that a clip is mixed at all
+    temperature: float = 0.02  # that the cosines of a contrast are divided by; not of the cube
+    pretraining: float = 0.25  # share of the epochs that contrast alone comes before the margin; not of the cube
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -67,14 +71,25 @@ class LossPoint:
             ("mixup_alpha", 1e-3, 1e3),
             ("noise_prob", 0.0, 1.0),
             ("mix_prob", 0.0, 1.0),
+            ("temperature", 1e-3, 1e3),
+            ("pretraining", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:  # false for NaN too
                 raise InputError(f"{name} {value}; use a number from {low:g} to {high:g}")
 
-    def tensors(self, device: torch.device | str = "cpu") -> LossTensors:
+    def pretrains(self, epoch: int, *, epochs: int) -> bool:
+        """Whether an epoch (from 1) belongs to the first of two stages.
+
+        >>> [LossPoint(margin=0.7, scale=30.0, mixup_alpha=0.5).pretrains(epoch, epochs=4) for epoch in (1, 2)]
+        [True, False]
+        """
+        return epoch <= self.pretraining * epochs
+
+    def tensors(self, device: torch.device | str = "cpu", *, pretrains: bool = False) -> LossTensors:
         """For a compiled graph, which then serves every point of the cube."""
-        values = torch.tensor([self.margin, self.scale, self.noise_prob], dtype=torch.float32)
+        numbers = [self.margin, self.scale, self.noise_prob, self.temperature, float(pretrains)]
+        values = torch.tensor(numbers, dtype=torch.float32)
         return LossTensors(*values.to(device, non_blocking=True).unbind())
 
 

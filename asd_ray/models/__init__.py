@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from asd_ray.command import InputError
+from asd_ray.losses.contrast import ONE_STAGE, TWO_STAGES, OneStage, TwoStages
 from asd_ray.losses.mixing import CUBE
-from asd_ray.losses.system_loss import MarginLoss, SystemLoss
-from asd_ray.models import stgram, tastgram
+from asd_ray.losses.system_loss import MarginLoss, OwnError, SystemLoss
+from asd_ray.models import autoencoder, glow, mobilenetv2, stgram, stsasgram, tastgram
 from asd_ray.models.classifier import with_margin_head
+from asd_ray.models.per_type import per_machine_type, several_ids
 from asd_ray.models.sgram import MelSettings
 
+Assemble = Callable[..., nn.Module]
 BY_MARGIN = MarginLoss()
 
 
@@ -28,15 +31,43 @@ class System:
     network: Callable[..., nn.Module]
     mel: MelSettings
     loss: SystemLoss = BY_MARGIN
-    assemble: Callable[..., nn.Module] = with_margin_head
+    assemble: Assemble = with_margin_head
     score: str | None = None  # the only one that can read it; none: any that reads embeddings and logits
     numbers: frozenset[str] = CUBE  # of the loss that act on it
+    averages: bool = False  # whether the mean of the weights over the steps is what is read
     compiles: bool = True  # whether a compiled training step was found to be worth it
+
+
+def _own_error(network: Callable[..., nn.Module], *, mel: MelSettings, assemble: Assemble) -> System:
+    """A system with a network per machine type, and a score of its own."""
+    return System(
+        network=network,
+        mel=mel,
+        loss=OwnError(),
+        assemble=assemble,
+        score="own_evidence",
+        numbers=frozenset(),
+        compiles=False,
+    )
 
 
 SYSTEMS: dict[str, System] = {
     "tastgram": System(network=tastgram.Tastgram, mel=tastgram.MEL),
     "stgram": System(network=stgram.Stgram, mel=stgram.MEL),
+    "stsasgram": System(network=stsasgram.Stsasgram, mel=tastgram.MEL),
+    "os_scl": System(
+        network=tastgram.Tastgram,
+        mel=tastgram.MEL,
+        loss=OneStage(),
+        numbers=ONE_STAGE,
+        averages=True,
+        compiles=False,
+    ),
+    "clp_scf": System(network=stgram.Stgram, mel=stgram.MEL, loss=TwoStages(), numbers=TWO_STAGES, compiles=False),
+    "ae": _own_error(autoencoder.Autoencoder, mel=autoencoder.MEL, assemble=per_machine_type),
+    "idnn": _own_error(autoencoder.Idnn, mel=autoencoder.MEL, assemble=per_machine_type),
+    "mobilenetv2": _own_error(mobilenetv2.MobileNetV2, mel=mobilenetv2.MEL, assemble=several_ids),
+    "glow_aff": _own_error(glow.GlowAff, mel=glow.MEL, assemble=per_machine_type),
 }
 
 
@@ -47,6 +78,18 @@ def find_system(name: str) -> System:
         mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(SYSTEMS))}"
         raise InputError(f"system {name!r} is unknown; {mend}")
     return SYSTEMS[name]
+
+
+def mels_of(systems: Sequence[str]) -> tuple[MelSettings, ...]:
+    """The log-mels that these systems want, each once."""
+    return tuple(dict.fromkeys(find_system(name).mel for name in systems))
+
+
+def mel_rows(name: str, systems: Sequence[str]) -> slice:
+    """Where the log-mel of a system lies among those of several, stacked in the order of `mels_of`."""
+    mels, wanted = mels_of(systems), find_system(name).mel
+    first = sum(mel.num_mels for mel in mels[: mels.index(wanted)])
+    return slice(first, first + wanted.num_mels)
 
 
 def build_module(name: str, *, width: float, class_types: Sequence[str]) -> nn.Module:

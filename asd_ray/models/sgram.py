@@ -3,6 +3,7 @@
 Axes: L samples, S spectrum bins, F mel bins, T frames; `...` any leading axes, none included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,18 @@ class MelSettings:
         313
         """
         return NUM_SAMPLES // self.hop + 1
+
+
+class LogMels(nn.Module):
+    """Several log-mels of a wave, one above the other; of one, that alone."""
+
+    def __init__(self, settings: Sequence[MelSettings]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(LogMel(one) for one in settings)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """float32 (..., L) -> float32 (..., F of all, T)."""
+        return torch.cat([part(wave) for part in self.parts], dim=-2)
 
 
 class LogMel(nn.Module):

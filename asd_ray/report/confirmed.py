@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from asd_ray.config import ScoreConfig
+from asd_ray.config import Params, ScoreConfig
 from asd_ray.report.judging import Judged, reporting_estimate
 from asd_ray.scoring.intervals import Estimate, mean_and_sd
 from asd_ray.search.confirmation import Candidate, Confirmation, Training
@@ -17,7 +17,7 @@ class Retrained:
     """One config, trained again with every fresh seed; without trainings, and with the reason, if one failed."""
 
     uid: str
-    params: dict[str, float]
+    params: Params
     trainings: tuple[Judged, ...]
     failed: str
 

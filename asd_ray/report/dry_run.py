@@ -65,6 +65,7 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     for name, reason in forecast.not_searchable.items():
         yield f"          {name} is trained on but not searched: {reason}"
     yield f"space     {forecast.space.question}"
+    yield f"          system: {' or '.join(forecast.space.systems) or config.model.name}"
     for name, spec in forecast.space.params.items():
         log = " by ratios" if getattr(spec, "log", False) else ""
         yield f"          {name}: {f'held at {spec:g}' if isinstance(spec, float) else f'{spec}{log}'}"

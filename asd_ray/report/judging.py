@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asd_ray.command import InputError
-from asd_ray.config import ScoreConfig
+from asd_ray.config import Params, ScoreConfig
 from asd_ray.data.manifest import read_shard
 from asd_ray.scoring.anomaly import Threshold, fit_threshold
 from asd_ray.scoring.intervals import Estimate, estimate
@@ -26,7 +26,7 @@ class Judged:
     uid: str
     seed: int
     place: str  # its folder, below the trials
-    params: dict[str, float]
+    params: Params
     objective: float  # on the choosing clips
     choosing: MachineMetrics
     reporting: MachineMetrics
@@ -59,7 +59,7 @@ def judge(
     uid: str,
     machine_type: str,
     *,
-    params: dict[str, float],
+    params: Params,
     clips: pa.Table,
     scores: pa.Table,
     config: ScoreConfig,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from asd_ray.config import Params
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies import Studies
 
@@ -12,7 +13,7 @@ class ParetoPoint:
     """A trial of the Pareto set, and each objective's value on the choosing clips."""
 
     uid: str
-    params: dict[str, float]
+    params: Params
     values: dict[str, float]
 
     def plain(self) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def page(summary: Summary) -> str:
         .render(
             _context(summary),
             sections=SECTIONS,
-            searched=list(summary.run.space.params),
+            searched=list(summary.run.space.columns),
             published=by_protocol([*own_rows("this search", own), *published_rows()]),
             published_types=[name for name in summary.run.machine_types if name in TYPES],
             recordings=Recordings(summary.run),
@@ -185,6 +185,7 @@ def _environment(summary: Summary, *, autoescape: bool) -> jinja2.Environment:
     )
     optimistic = summary.optimistic
     environment.filters |= {
+        "param": lambda value: value if isinstance(value, str) else f"{value:.3g}",
         "percent": lambda value: marked(percent(value), optimistic),
         "spread": lambda found: marked(spread(*found) if found else UNDEFINED, optimistic),
         "with_interval": lambda found: marked(with_interval(found), optimistic),

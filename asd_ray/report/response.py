@@ -7,6 +7,7 @@ are there.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import optuna
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from optuna.importance import MeanDecreaseImpurityImportanceEvaluator
 from optuna.trial import FrozenTrial
 
+from asd_ray.config import Param
 from asd_ray.search.choice import worth
-from asd_ray.search.space import Choices, Range, StudySpace
+from asd_ray.search.ranges import Choices, Names, Range
+from asd_ray.search.space import StudySpace
 from asd_ray.search.surface import FEWEST, Surface, fitted, to_unit_cube, unit_points
 
 PAIRS = (("margin", "scale"), ("mixup_alpha", "noise_prob"))  # the loss of one clip; how clips are mixed
@@ -85,8 +88,11 @@ class Response:
     contours: tuple[Contour, ...] = ()
 
 
-def response_of(trials: Sequence[FrozenTrial], space: StudySpace, *, chosen: Mapping[str, float]) -> Response:
-    """The response of the study that holds these trials, through the chosen config."""
+def response_of(trials: Sequence[FrozenTrial], space: StudySpace, *, chosen: Mapping[str, Param]) -> Response:
+    """The response of the study that holds these trials, through the chosen config.
+
+    Where systems are searched, it is that of the chosen one's numbers.
+    """
     able = fitted(trials)
     values = np.array([worth(trial) for trial in able])
     if len(able) < FEWEST:
@@ -94,13 +100,18 @@ def response_of(trials: Sequence[FrozenTrial], space: StudySpace, *, chosen: Map
     if np.ptp(values) == 0.0:
         return Response(num_trials=len(able), why_not="all complete trials have the same objective")
     view = _View(able, values, space, chosen)
-    ranges = [name for name in space.searched() if isinstance(space.spec(name), Range)]
-    pairs = [pair for pair in PAIRS if set(pair) <= set(ranges)] or [(ranges[0], ranges[1])][: len(ranges) > 1]
+    names = [
+        name
+        for name in space.searched()
+        if not isinstance(space.spec(name), Names) and (name in chosen or "system" not in chosen)
+    ]
+    ranges = [name for name in names if isinstance(space.spec(name), Range)]
+    pairs = [pair for pair in PAIRS if set(pair) <= set(ranges)] or [*pairwise(ranges[:2])]
     return Response(
         num_trials=len(able),
         explained=view.surface.explained,
         importances=importances(able, values, space),
-        slices=tuple(map(view.slice, space.searched())),
+        slices=tuple(map(view.slice, names)),
         contours=tuple(view.contour(*pair) for pair in pairs),
     )
 
@@ -109,11 +120,12 @@ class _View:
     """A fitted surface, looked at through the chosen config."""
 
     def __init__(
-        self, trials: Sequence[FrozenTrial], values: Array, space: StudySpace, chosen: Mapping[str, float]
+        self, trials: Sequence[FrozenTrial], values: Array, space: StudySpace, chosen: Mapping[str, Param]
     ) -> None:
         self.surface = Surface(unit_points(trials, space), values)
-        self._space, self._chosen = space, dict(chosen)
-        self._points = [space.active(trial.params) for trial in trials]
+        self._space, self._point = space, dict(chosen)
+        self._chosen = _numbers(chosen)
+        self._points = [_numbers(space.active(trial.params)) for trial in trials]
         self._values = values
 
     def slice(self, name: str) -> Slice:
@@ -150,19 +162,24 @@ class _View:
         )
 
     def _ask(self, changes: Sequence[Mapping[str, float]]) -> tuple[Array, Array]:
-        points = [self._space.active({**self._chosen, **change}) for change in changes]
+        points = [self._space.active({**self._point, **change}) for change in changes]
         return self.surface.mean_and_sd(to_unit_cube(points, self._space))
 
     def _values_of(self, name: str, steps: int) -> tuple[float, ...]:
         spec = self._space.spec(name)
         if isinstance(spec, Choices):
             return tuple(sorted(spec.choices))
+        assert isinstance(spec, Range)
         spaced = np.geomspace if spec.log else np.linspace
         return tuple(spaced(spec.low, spec.high, steps).tolist())
 
     def _is_log(self, name: str) -> bool:
         spec = self._space.spec(name)
         return isinstance(spec, Range) and spec.log
+
+
+def _numbers(point: Mapping[str, Param]) -> dict[str, float]:
+    return {name: value for name, value in point.items() if not isinstance(value, str)}
 
 
 def importances(trials: Sequence[FrozenTrial], values: Array, space: StudySpace) -> tuple[Importance, ...]:

@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from asd_ray.command import InputError
+from asd_ray.config import Params
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.studies import Studies
 
@@ -28,7 +29,7 @@ class TrialRow:
     state: str
     reason: str
     epochs: int
-    params: dict[str, float]
+    params: Params
     objective: dict[str, float]
     seconds: float
 

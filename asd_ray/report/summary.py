@@ -13,7 +13,7 @@ import pyarrow as pa
 from optuna.trial import FrozenTrial
 
 from asd_ray.command import InputError
-from asd_ray.config import LossConfig
+from asd_ray.config import LossConfig, Param
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
 from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate, rows_of
 from asd_ray.report.pareto import ParetoPoint, pareto_points
@@ -23,8 +23,9 @@ from asd_ray.report.rows import TrialRow, read_rows
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
+from asd_ray.search.ranges import Range
 from asd_ray.search.runfolder import TRIALS, Run
-from asd_ray.search.space import Range, StudySpace
+from asd_ray.search.space import StudySpace
 from asd_ray.search.studies import Studies
 
 NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, 1.57)}
@@ -227,7 +228,7 @@ class _Reader:
         return why_unusable((row["machine_id"], row["is_anomaly"]) for row in rows if row["reports"])
 
 
-def edges(space: StudySpace, params: Mapping[str, float]) -> tuple[str, ...]:
+def edges(space: StudySpace, params: Mapping[str, Param]) -> tuple[str, ...]:
     """`margin at its low end`, ... for numbers so near the end of their range that the best may lie outside.
 
     A limit that is the end of what the number can be (0 or 1 for a probability) is no edge to widen.
@@ -237,7 +238,7 @@ def edges(space: StudySpace, params: Mapping[str, float]) -> tuple[str, ...]:
         spec = space.spec(name)
         if not isinstance(spec, Range) or name not in params:
             continue
-        place = spec.place(params[name])
+        place = spec.place(float(params[name]))
         if place < EDGE and not (name in NATURAL_LIMITS and spec.low == NATURAL_LIMITS[name][0]):
             found.append(f"{name} at its low end {spec.low:g}")
         if place > 1 - EDGE and not (name in NATURAL_LIMITS and spec.high == NATURAL_LIMITS[name][1]):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from asd_ray.config import Params
 from asd_ray.report.confirmed import Retrained
 from asd_ray.report.judging import Judged
 from asd_ray.report.response import Response
@@ -47,7 +48,7 @@ class Trained(_Part):
 
     trial: str
     seed: int
-    params: dict[str, float]
+    params: Params
     choosing: Figures = Field(description="on the clips that chose the config")
     reporting: Figures = Field(description="on clips that chose nothing, unless the protocol is paper")
     threshold: float = Field(description="of the score; a clip above it counts as an anomaly")
@@ -78,7 +79,7 @@ class CandidateFigures(_Part):
     """A config that was trained again: its objective by seed, or why it failed."""
 
     trial: str
-    params: dict[str, float]
+    params: Params
     failed: str
     seeds: dict[str, SeedValues]
 
@@ -96,7 +97,7 @@ class SelectionBias(_Part):
 
 class Pareto(_Part):
     trial: str
-    params: dict[str, float]
+    params: Params
     choosing: dict[str, float]
 
 

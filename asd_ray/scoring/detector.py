@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from asd_ray.command import InputError
-from asd_ray.config import RunConfig
+from asd_ray.config import Params, RunConfig
 from asd_ray.data.audio import read_recording
 from asd_ray.data.resident import PCM_SCALE
 from asd_ray.losses.mixing import LossPoint
@@ -64,7 +64,7 @@ class Best(Strict):
     choosing: dict[str, Any] = Field(description="metrics on the clips that chose it")
     reporting: dict[str, Any] = Field(description="metrics on clips whose labels the search did not see")
     confirmed: ConfirmedEntry | None = Field(default=None, description="none: one seed, not confirmed")
-    params: dict[str, float]
+    params: Params
     threshold: ThresholdEntry
     model: str = Field(description="the weights, relative to this file")
     model_sha256: str

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asd_ray.command import InputError
-from asd_ray.config import params_of
+from asd_ray.config import Params, params_of
 from asd_ray.data.manifest import read_shard
 from asd_ray.files import write_whole
 from asd_ray.places import remove_folder
@@ -37,7 +37,7 @@ class Candidate(Strict):
     uid: str
     owner: str
     machine_types: list[str] = Field(description="that it is trained on")
-    params: dict[str, float]
+    params: Params
 
 
 class Plan(Strict):

@@ -17,6 +17,7 @@ from asd_ray.clip import Clip, Machine, class_table, machine_types
 from asd_ray.config import RunConfig
 from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
+from asd_ray.models import mels_of
 from asd_ray.search.pruning import rungs
 from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
 from asd_ray.search.runfolder import judge_clips
@@ -97,16 +98,19 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
     """Check all that a search would check, then measure. Raises InputError, as the search would."""
     present = machine_types(found.machines)
     space, _ = load_space(space_name)
+    config = space.adopt(config)
     space.check_against(config, present, where=space_name)
+    log_mels = len(mels_of(space.systems or [config.model.name]))
     scored = found.clips.filter(pc.is_in(found.clips.column("split"), pa.array(["test", "eval"])))
     protocol, not_searchable, roles = judge_clips(
         scored, found.machines, protocol_name=config.score.protocol, where=where
     )
-    room = make_room(len(found.clips), config.lanes)
+    room = make_room(len(found.clips), config.lanes, log_mels=log_mels)
     share = share_out(
         config.lanes,
         trials=max(1, config.search.trials),
         clips=0 if room.streams else room.clips,
+        log_mels=log_mels,
         have=machine_resources(),
     )
     pace = measure_pace(

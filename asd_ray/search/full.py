@@ -43,7 +43,7 @@ def train_full(
     room = make_room(clips, config.lanes)
     with scratch_folder(folder) as scratch, local_ray(object_store_bytes=room.store_bytes):
         share = share_out(config.lanes, trials=1, clips=0 if room.streams else clips)
-        bank = read_clips(shards, config, visible_labels=plan.visible_labels, streams=room.streams)
+        bank = read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=room.streams)
         num_classes = len(plan.manifest.classes)
         with warm_lanes(share, bank, num_classes=num_classes, scratch=scratch) as (lane,):
             try:

@@ -14,7 +14,7 @@ from ray._private.utils import get_num_cpus
 
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
-from asd_ray.data.blocks import BYTES_PER_CLIP
+from asd_ray.data.blocks import bytes_per_clip
 from asd_ray.placement import living_nodes
 from asd_ray.search.elastic import AS_MANY_AS_COME, Amounts, Cluster, decide
 
@@ -63,27 +63,30 @@ class Room:
     words: str
 
 
-def make_room(clips: int, lanes: LaneConfig) -> Room:
-    """Room for so many clips, as `lanes.resident` wants it. Raises InputError naming the numbers and the mend.
+def make_room(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room:
+    """Room for so many clips with their log-mels, as `lanes.resident` wants it.
+
+    Raises InputError naming the numbers and the mend.
 
     `auto` streams only what cannot be kept: an epoch then costs reading, and a log-mel per clip.
     """
     shared = Path("/dev/shm")
     disk = os.statvfs(shared) if shared.exists() else None
     free = disk.f_bavail * disk.f_frsize if disk else 2**63
-    return _make_room(clips, lanes, free=free, where=f"{shared} has {free / 1e9:.1f} GB free")
+    return _make_room(clips, lanes, log_mels=log_mels, free=free, where=f"{shared} has {free / 1e9:.1f} GB free")
 
 
-def room_on_cluster(clips: int, lanes: LaneConfig) -> Room:
+def room_on_cluster(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room:
     """The same on a running cluster. Clips that are kept are kept on the driver's node, which stays as long as the
     search does: other nodes hold copies, and may go."""
     here = ray.get_runtime_context().get_node_id()
     free = int(next(node for node in living_nodes() if node["NodeID"] == here)["Resources"]["object_store_memory"])
-    return _make_room(clips, lanes, free=free, where=f"Ray has {free / 1e9:.1f} GB of it on the driver's node")
+    where = f"Ray has {free / 1e9:.1f} GB of it on the driver's node"
+    return _make_room(clips, lanes, log_mels=log_mels, free=free, where=where)
 
 
-def _make_room(clips: int, lanes: LaneConfig, *, free: int, where: str) -> Room:
-    need = clips * BYTES_PER_CLIP
+def _make_room(clips: int, lanes: LaneConfig, *, log_mels: int, free: int, where: str) -> Room:
+    need = clips * bytes_per_clip(log_mels)
     kept = max(SMALLEST_STORE, 2 * need)  # every clip once, and as much again for what Ray Data has in hand
     amount = f"{need / 1e9:.1f} GB"
     if lanes.resident == "stream" or (lanes.resident == "auto" and kept > free):
@@ -107,7 +110,9 @@ def machine_resources() -> dict[str, float]:
     return {"CPU": float(get_num_cpus()), "GPU": float(torch.cuda.device_count()), "object_store_memory": math.inf}
 
 
-def share_out(lanes: LaneConfig, *, trials: int, clips: int, have: Mapping[str, float] | None = None) -> Share:
+def share_out(
+    lanes: LaneConfig, *, trials: int, clips: int, log_mels: int = 1, have: Mapping[str, float] | None = None
+) -> Share:
     """The lanes that fit the running Ray cluster, or what there is to `have`.
 
     Raises InputError naming the numbers and the mend.
@@ -131,7 +136,7 @@ def share_out(lanes: LaneConfig, *, trials: int, clips: int, have: Mapping[str, 
             f"lanes: {max(wanted, 1)} of {lane.workers} worker(s) with {lane.cpus:g} CPU and {lane_gpus:g} GPU do "
             f"not fit {cpus:g} CPU and {gpus:g} GPU, {fit} would; set lanes.count, lanes.cpus or lanes.gpus"
         )
-    store, need = have.get("object_store_memory", 0.0), clips * BYTES_PER_CLIP
+    store, need = have.get("object_store_memory", 0.0), clips * bytes_per_clip(log_mels)
     if need > store:
         raise InputError(
             f"{clips} clips need {need / 1e9:.1f} GB of shared memory, Ray has {store / 1e9:.1f} GB; "

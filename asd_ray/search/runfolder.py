@@ -64,6 +64,11 @@ class Run(Strict):
     def corpus_identity(self) -> str:
         return f"{self.corpus.fingerprint}-{self.protocol}"
 
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Every system that a trial may be of."""
+        return self.space.systems or (self.config.model.name,)
+
     asd_ray: str
     versions: dict[str, str]
     protocol: str
@@ -165,7 +170,7 @@ def judge_clips(
 
 
 def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace, space_text: str) -> Run:
-    """The run that a call asks for."""
+    """The run that a call asks for. Raises InputError where the space is of other systems than the config."""
     return Run(
         asd_ray=asd_ray.__version__,
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -173,7 +178,7 @@ def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace,
         machine_types=list(plan.machine_types),
         not_searchable=plan.not_searchable,
         corpus=plan.corpus(shards),
-        config=config,
+        config=space.adopt(config),
         space=space,
         space_text=space_text,
     )

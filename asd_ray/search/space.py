@@ -1,6 +1,7 @@
 """Search spaces: which numbers are searched, and in what ranges. One YAML per question.
 
     question: Which margin and scale?
+    system: tastgram                                                  # or several: [tastgram, stgram]
     params:
       margin: {low: 0.1, high: 1.0}
       noise_prob: {low: 0.0, high: 1.0, when: {margin: {above: 0.0}}}   # inert without a margin
@@ -10,133 +11,68 @@
     start:
       - {margin: 0.7, noise_prob: 1.0}
 
-`machine_types` replaces ranges for one machine type's study. `start` lists points to try early, after the
-configuration that the search starts from.
+`system` is held, or one of several is chosen as a number is; a number that does not act on the system of a point
+is inert there. Without it the config says which. `machine_types` replaces ranges for one machine type's study.
+`start` lists points to try early, after the configuration that the search starts from.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from pydantic import Discriminator, Field, Tag, model_validator
+from optuna.distributions import BaseDistribution
+from pydantic import Field, WithJsonSchema, model_validator
 
 from asd_ray.command import InputError
-from asd_ray.config import TUNABLE, WHOLE_NUMBERS, RunConfig, with_params
+from asd_ray.config import NAMES, TUNABLE, WHOLE_NUMBERS, Param, Params, RunConfig, with_params
+from asd_ray.models import SYSTEMS
 from asd_ray.places import place
+from asd_ray.search.ranges import HELD, Choices, Names, Range, Searched, Spec, shown
 from asd_ray.spelling import nearest, suggestion
 from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load
 
-Params = dict[str, float]
-SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
+__all__ = ["Params", "SearchSpace", "StudySpace", "load_space"]
 
-
-class Above(Strict):
-    """A parameter takes part only where another one is above a value."""
-
-    above: float
-
-
-class Range(Strict):
-    """One searched number, sampled in [low, high]."""
-
-    low: float
-    high: float
-    log: bool = Field(default=False, description="sample evenly in log(value)")
-    step: Annotated[float, Field(gt=0)] | None = None
-    when: dict[str, Above] = {}
-
-    @model_validator(mode="after")
-    def _check(self) -> "Range":
-        if not self.low < self.high:
-            raise ValueError(f"need low < high, got low {self.low} and high {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a log range begins above 0, got low {self.low}")
-        if self.log and self.step is not None:
-            raise ValueError("a log range has no step; drop one of them")
-        return self
-
-    def distribution(self) -> BaseDistribution:
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
-
-    def suggest(self, trial: optuna.Trial, name: str) -> float:
-        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
-
-    def contains(self, value: float) -> bool:
-        if not self.low <= value <= self.high:
-            return False
-        steps = 0.0 if self.step is None else (value - self.low) / self.step
-        return abs(steps - round(steps)) < 1e-8  # as Optuna has it
-
-    def limits(self) -> list[float]:
-        return [self.low, self.high]
-
-    def place(self, value: float) -> float:
-        """Where a value lies between low (0) and high (1), in the scale that it is sampled in.
-
-        >>> Range(low=1, high=100, log=True).place(10), Range(low=1, high=5).place(2)
-        (0.5, 0.25)
-        """
-        low, high = self.low, self.high
-        if self.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        return (value - low) / (high - low)
-
-    def __str__(self) -> str:
-        steps = "" if self.step is None else f" in steps of {self.step:g}"
-        return f"{self.low:g} to {self.high:g}{steps}"
-
-
-class Choices(Strict):
-    """One searched number out of a few."""
-
-    choices: Annotated[list[float], Field(min_length=2)]
-    when: dict[str, Above] = {}
-
-    def distribution(self) -> BaseDistribution:
-        return CategoricalDistribution(self.choices)
-
-    def suggest(self, trial: optuna.Trial, name: str) -> float:
-        return float(trial.suggest_categorical(name, self.choices))
-
-    def contains(self, value: float) -> bool:
-        return value in self.choices
-
-    def limits(self) -> list[float]:
-        return self.choices
-
-    def __str__(self) -> str:
-        return " or ".join(f"{value:g}" for value in self.choices)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Choices) or (isinstance(value, Mapping) and "choices" in value):
-        return "<choices>"
-    return "<range>" if isinstance(value, (Range, Mapping)) else "<constant>"
-
-
-Spec = Annotated[
-    Annotated[Range, Tag("<range>")] | Annotated[Choices, Tag("<choices>")] | Annotated[float, Tag("<constant>")],
-    Discriminator(_kind),
+NUMBERS = tuple(name for name in TUNABLE if name not in NAMES)
+# Of a point, the system is a name, everything else a number.
+Point = Annotated[
+    dict[str, Param],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"system": {"type": "string"}},
+            "additionalProperties": {"type": "number"},
+        }
+    ),
 ]
+SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
 
 
 class SearchSpace(Strict):
     """A file of `search_spaces/`."""
 
     question: str = Field(description="what this search asks, in one line")
-    params: dict[str, Spec] = Field(min_length=1, json_schema_extra={"propertyNames": {"enum": list(TUNABLE)}})
+    system: str | Annotated[list[str], Field(min_length=2)] | None = Field(
+        default=None, description="the system to search, or several to choose from; none: that of the config"
+    )
+    params: dict[str, Spec] = Field(min_length=1, json_schema_extra={"propertyNames": {"enum": list(NUMBERS)}})
     machine_types: dict[str, dict[str, Spec]] = {}
-    start: list[dict[str, float]] = []
+    start: list[Point] = []
 
     @model_validator(mode="after")
     def _check(self) -> "SearchSpace":
+        for name in self.systems:
+            if name not in SYSTEMS:
+                raise WrongValueError(("system",), f"{name!r} is unknown{suggestion(name, SYSTEMS)}")
         for name in self.params:
-            if name not in TUNABLE:
-                raise WrongValueError(("params", name), f"not a searchable number{suggestion(name, TUNABLE)}")
+            if name not in NUMBERS:
+                raise WrongValueError(("params", name), f"not a searchable number{suggestion(name, NUMBERS)}")
+            if self.systems and not any(acts(name, system) for system in self.systems):
+                raise WrongValueError(
+                    ("params", name), f"does not act on {' or '.join(self.systems)}; leave it out"
+                )
         for machine_type, specs in self.machine_types.items():
             for name in set(specs) - set(self.params):
                 near = suggestion(name, self.params)
@@ -150,6 +86,18 @@ class SearchSpace(Strict):
         for index, point in enumerate(self.start):
             self._check_start(index, point)
         return self
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Those that the space names; none where the config says which."""
+        if self.system is None:
+            return ()
+        return (self.system,) if isinstance(self.system, str) else tuple(self.system)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a table of trials shows: all that the space names, but not a system that is held."""
+        return (*(["system"] if len(self.systems) > 1 else []), *self.params)
 
     def _check_spec(self, path: KeyPath, spec: Range | Choices | float) -> None:
         """A condition may look only at parameters written above it, so that sampling goes top to bottom."""
@@ -165,19 +113,37 @@ class SearchSpace(Strict):
 
     def _check_start(self, index: int, point: Params) -> None:
         """A point that no study would take is a mistake; it would be left out without a word."""
-        for name in point:
-            if name not in self.params:
+        for name, value in point.items():
+            if name not in self.params and not (name == "system" and self.systems):
                 near = suggestion(name, self.params)
                 raise WrongValueError(("start", index, name), f"not among params{near}")
+            if isinstance(value, str) != (name in NAMES):
+                raise WrongValueError(("start", index, name), f"got {value!r}")
         spaces = [self.of(machine_type) for machine_type in ("", *self.machine_types)]
         if not any(space.contains(point) for space in spaces):
-            lacking = [name for name in spaces[0].searched() if name not in point]
+            lacking = [name for name in spaces[0].searched() if name not in point and spaces[0].acts(name, point)]
             cause = f"lacks {', '.join(lacking)}" if lacking else "outside the ranges"
             raise WrongValueError(("start", index), cause)
 
     def of(self, machine_type: str) -> "StudySpace":
         """The ranges of one machine type's study."""
-        return StudySpace({**self.params, **self.machine_types.get(machine_type, {})})
+        specs: dict[str, Searched | Param] = {**self.params, **self.machine_types.get(machine_type, {})}
+        if self.systems:  # first: what else acts follows from it
+            system = self.systems[0] if len(self.systems) == 1 else Names(choices=self.systems)
+            specs = {"system": system, **specs}
+        return StudySpace(specs)
+
+    def adopt(self, base: RunConfig) -> RunConfig:
+        """The config that a search of this space begins from: of a system that is among its own.
+
+        Raises InputError where the config asks for another one than it has by default.
+        """
+        asked, default = base.model.name, type(base.model)().name
+        if not self.systems or asked in self.systems:
+            return base
+        if asked != default:
+            raise InputError(f"--system {asked}: the search space is of {' and '.join(self.systems)}; drop one")
+        return with_params(base, {"system": self.systems[0]})
 
     def check_against(self, base: RunConfig, machine_types: tuple[str, ...], *, where: str) -> None:
         """Raises InputError for values that the config refuses, and for what looks like a typo of a machine type.
@@ -187,8 +153,11 @@ class SearchSpace(Strict):
         for name in set(self.machine_types) - set(machine_types):
             if near := nearest(name, machine_types, cutoff=0.8):
                 raise InputError(f"{where}: machine_types.{name}: not in the corpus; did you mean {near!r}?")
+        for name in self.params:
+            if not self.systems and not acts(name, base.model.name):
+                raise InputError(f"{where}: {name} does not act on {base.model.name}; use another space")
         for machine_type in machine_types:
-            for name, spec in self.of(machine_type).specs.items():
+            for name, spec in {**self.params, **self.machine_types.get(machine_type, {})}.items():
                 for value in [spec] if isinstance(spec, float) else spec.limits():
                     with_params(base, {name: value}, where=f"{where}: {machine_type}: {name}")
 
@@ -196,27 +165,38 @@ class SearchSpace(Strict):
 class StudySpace:
     """The ranges of one study: sampling, membership, and what is inert where."""
 
-    def __init__(self, specs: Mapping[str, Range | Choices | float]) -> None:
+    def __init__(self, specs: Mapping[str, Searched | Param]) -> None:
         self.specs = dict(specs)
 
     def searched(self) -> list[str]:
-        return [name for name, spec in self.specs.items() if not isinstance(spec, float)]
+        return [name for name, spec in self.specs.items() if not isinstance(spec, HELD)]
 
     @property
     def conditional(self) -> bool:
-        return any(not isinstance(spec, float) and spec.when for spec in self.specs.values())
+        """Whether a searched number is inert in some points."""
+        systems = self.specs.get("system")
+        names = systems.choices if isinstance(systems, Names) else ()
+        return any(
+            not isinstance(spec, HELD) and (spec.when or not all(acts(name, system) for system in names))
+            for name, spec in self.specs.items()
+        )
 
-    def active(self, params: Mapping[str, float]) -> Params:
+    def acts(self, name: str, params: Mapping[str, Param]) -> bool:
+        """Whether the number can change the result where the others are as in `params`."""
+        spec, system = self.specs[name], params.get("system", self.specs.get("system"))
+        if isinstance(system, str) and not acts(name, system):
+            return False
+        return isinstance(spec, HELD) or _holds(spec, params)
+
+    def active(self, params: Mapping[str, Param]) -> Params:
         """The part of `params` that can change the result: inert ones are left out, held ones are put in."""
         kept: Params = {}
         for name, spec in self.specs.items():
-            if isinstance(spec, float):
-                kept[name] = spec
-            elif name in params and _holds(spec, kept):
-                kept[name] = params[name]
+            if self.acts(name, kept) and (isinstance(spec, HELD) or name in params):
+                kept[name] = spec if isinstance(spec, HELD) else params[name]
         return kept
 
-    def distributions(self, params: Mapping[str, float]) -> dict[str, BaseDistribution]:
+    def distributions(self, params: Mapping[str, Param]) -> dict[str, BaseDistribution]:
         """Of the searched, active parameters among `params`."""
         return {name: self.spec(name).distribution() for name in self.active(params) if name in self.searched()}
 
@@ -224,38 +204,46 @@ class StudySpace:
         """Sample a point, top to bottom; inert parameters are never asked for."""
         kept: Params = {}
         for name, spec in self.specs.items():
-            if isinstance(spec, float):
-                kept[name] = spec
-            elif _holds(spec, kept):
-                kept[name] = spec.suggest(trial, name)
+            if self.acts(name, kept):
+                kept[name] = spec if isinstance(spec, HELD) else spec.suggest(trial, name)
         return kept
 
-    def contains(self, params: Mapping[str, float]) -> bool:
+    def contains(self, params: Mapping[str, Param]) -> bool:
         """Whether the point could have been sampled here."""
         return self.outside(params) is None
 
-    def outside(self, params: Mapping[str, float]) -> str | None:
+    def outside(self, params: Mapping[str, Param]) -> str | None:
         """The first number that could not have been sampled here, and its range: `scale is 100, not 8 to 64`."""
-        params = {name: spec for name, spec in self.specs.items() if isinstance(spec, float)} | dict(params)
+        params = {name: spec for name, spec in self.specs.items() if isinstance(spec, HELD)} | dict(params)
         for name, spec in self.specs.items():
-            if isinstance(spec, float):
+            if isinstance(spec, HELD):
                 if params[name] != spec:
-                    return f"{name} is {params[name]:g}, held at {spec:g}"
-            elif _holds(spec, params):
+                    return f"{name} is {shown(params[name])}, held at {shown(spec)}"
+            elif self.acts(name, params):
                 if name not in params:
                     return f"{name} is not given, and searched in {spec}"
                 if not spec.contains(params[name]):
-                    return f"{name} is {params[name]:g}, not {spec}"
+                    return f"{name} is {shown(params[name])}, not {spec}"
         return None
 
-    def spec(self, name: str) -> Range | Choices:
+    def spec(self, name: str) -> Searched:
         spec = self.specs[name]
-        assert not isinstance(spec, float)
+        assert not isinstance(spec, HELD)
         return spec
 
 
-def _holds(spec: Range | Choices, params: Mapping[str, float]) -> bool:
-    return all(params.get(name, float("-inf")) > limit.above for name, limit in spec.when.items())
+def acts(name: str, system: str) -> bool:
+    """Whether a number can change what a system learns: those of the loss may not, those of training do.
+
+    >>> acts("margin", "tastgram"), acts("learning_rate", "tastgram")
+    (True, True)
+    """
+    return TUNABLE[name][0] != "loss" or name in SYSTEMS[system].numbers
+
+
+def _holds(spec: Searched, params: Mapping[str, Param]) -> bool:
+    values = ((params.get(name), limit.above) for name, limit in spec.when.items())
+    return all(isinstance(value, float | int) and value > above for value, above in values)
 
 
 def load_space(name_or_path: str) -> tuple[SearchSpace, str]:

@@ -15,11 +15,12 @@ import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.command import InputError
-from asd_ray.config import TUNABLE, load_config, params_of, science, with_params
+from asd_ray.config import TUNABLE, Param, load_config, params_of, science, with_params
 from asd_ray.places import place
 from asd_ray.search.book import name_of
 from asd_ray.search.choice import TAUGHT
 from asd_ray.search.confirmation import read_confirmation
+from asd_ray.search.ranges import shown
 from asd_ray.search.runfolder import RUN, Run, read_run
 from asd_ray.search.space import Params
 from asd_ray.search.storage import reading
@@ -79,7 +80,7 @@ def begin_from(starts: Starts, studies: Studies) -> Iterator[str]:
     """Give the studies what they lack of it; yields a line on each source."""
     studies.enqueue([*(point for _, point in starts.points), *starts.best])
     for path, point in starts.points:
-        numbers = ", ".join(f"{name} {value:g}" for name, value in point.items())
+        numbers = ", ".join(f"{name} {shown(value)}" for name, value in point.items())
         when = "tried right after the published point" if studies.is_due(point) else "was tried before"
         yield f"{path}: {numbers}: {when}"
     for lesson in starts.lessons:
@@ -131,7 +132,7 @@ def _check_labels(where: str, then: pa.Table, now: pa.Table, *, protocol: str) -
         )
 
 
-def _searched(params: Mapping[str, float], run: Run) -> Params:
+def _searched(params: Mapping[str, Param], run: Run) -> Params:
     """The part of a point that any study here searches."""
     names = {name for machine_type in run.machine_types for name in run.space.of(machine_type).searched()}
     return {name: value for name, value in params.items() if name in names}
@@ -215,7 +216,7 @@ def _winners(path: Path, studies: Studies, then: Run) -> Iterator[tuple[str, Par
 
 def difference(now: Run, then: Run) -> str | None:
     """Why values of an earlier search mean something else here; None if they mean the same."""
-    searched = {TUNABLE[name] for name in now.space.params}
+    searched = {TUNABLE[name] for name in now.space.columns}
     mine, theirs = science(now.config), science(then.config)
     paths = [(section, key) for section in ("model", "loss", "train", "score") for key in mine[section]]
     for section, key in [*paths, ("search", "scope"), ("lanes", "workers")]:
@@ -226,5 +227,5 @@ def difference(now: Run, then: Run) -> str | None:
         return "it searched another corpus"
     if now.protocol != then.protocol:
         return f"the protocol is {then.protocol} there and {now.protocol} here"
-    same = now.space.params == then.space.params and now.space.machine_types == then.space.machine_types
-    return None if same else "it searched other ranges"
+    mine_is, theirs_is = ((one.space.system, one.space.params, one.space.machine_types) for one in (now, then))
+    return None if mine_is == theirs_is else "it searched other ranges"

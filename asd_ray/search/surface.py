@@ -13,8 +13,10 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from asd_ray.config import Param
 from asd_ray.search.choice import may_win, worth
-from asd_ray.search.space import Choices, StudySpace
+from asd_ray.search.ranges import Choices, Names
+from asd_ray.search.space import StudySpace
 
 Array = NDArray[np.float64]
 MOST = 500  # trials that a surface is fitted to: it costs their cube
@@ -121,7 +123,7 @@ def unit_points(trials: Sequence[FrozenTrial], space: StudySpace) -> Array:
     return to_unit_cube([trial.params for trial in trials], space)
 
 
-def to_unit_cube(points: Sequence[Mapping[str, float]], space: StudySpace) -> Array:
+def to_unit_cube(points: Sequence[Mapping[str, Param]], space: StudySpace) -> Array:
     """Points (N, D) in the unit cube, one axis per searched number and one more per choice.
 
     A number that is inert, and so not given, lies in the middle of its axis.
@@ -129,10 +131,10 @@ def to_unit_cube(points: Sequence[Mapping[str, float]], space: StudySpace) -> Ar
     columns = []
     for name in space.searched():
         spec, values = space.spec(name), [point.get(name) for point in points]
-        if isinstance(spec, Choices):
+        if isinstance(spec, Choices | Names):
             columns += [[float(value == choice) for value in values] for choice in spec.choices]
         else:
-            columns.append([0.5 if value is None else spec.place(value) for value in values])
+            columns.append([0.5 if value is None else spec.place(float(value)) for value in values])
     return np.array(columns, dtype=np.float64).reshape(len(columns), len(points)).T
 
 

@@ -39,6 +39,7 @@ class TrialRunner(tune.Trainable):
         self._trials: str = fixed["trials"]
         self._score_at: tuple[int, ...] = fixed["score_at"]
         self._corpus: str = fixed["corpus"]
+        self._systems: tuple[str, ...] = fixed["systems"]
         self._commander = self.connect(**fixed)
         self.reset_config(config)
 
@@ -58,6 +59,7 @@ class TrialRunner(tune.Trainable):
             score_at=tuple(new_config.get("score_at", self._score_at)),
             folder=str(place(self._trials) / new_config.get("folder", new_config["uid"])),
             corpus=self._corpus,
+            systems=self._systems,
         )
         self._ending = ending_of(self._commander.start(order))
         return True

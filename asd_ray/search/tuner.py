@@ -5,7 +5,7 @@ on by the same call.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ from asd_ray.runtime import joined_ray, local_ray  # isort: skip - before ray, w
 
 from ray import tune
 
-from asd_ray.config import LaneConfig, RunConfig
+from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank, Source
 from asd_ray.data.manifest import MANIFEST, Manifest
-from asd_ray.models import find_system
-from asd_ray.models.sgram import LogMel
+from asd_ray.models import mels_of
+from asd_ray.models.sgram import LogMels
 from asd_ray.placement import on_this_node, seen_from_all_nodes
 from asd_ray.places import place, ray_storage, remove_folder
 from asd_ray.search import runfolder
@@ -86,7 +86,7 @@ def run_search(
     here = address is None or run.config.lanes.inline
     with (
         scratch_folder(folder) as scratch,
-        _ray_with_room(address, clips, run.config.lanes) as room,
+        _ray_with_room(address, clips, run) as room,
         seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address) as sight,
         (_lanes_of_machine if here else partial(_lanes_of_cluster, sight=sight))(
             run,
@@ -95,7 +95,7 @@ def run_search(
             read=partial(
                 read_clips,
                 shards,
-                run.config,
+                run.systems,
                 visible_labels=visible_labels,
                 streams=room.streams,
             ),
@@ -115,13 +115,14 @@ def run_search(
 
 
 @contextmanager
-def _ray_with_room(address: str | None, clips: int, lanes: LaneConfig) -> Iterator[Room]:
+def _ray_with_room(address: str | None, clips: int, run: Run) -> Iterator[Room]:
     """Ray for the length of a block: a local one with room for the clips, or a cluster with what it has."""
+    lanes, log_mels = run.config.lanes, len(mels_of(run.systems))
     if address is not None:
         with joined_ray(address):
-            yield room_on_cluster(clips, lanes)
+            yield room_on_cluster(clips, lanes, log_mels=log_mels)
         return
-    room = make_room(clips, lanes)
+    room = make_room(clips, lanes, log_mels=log_mels)
     with local_ray(object_store_bytes=room.store_bytes):
         yield room
 
@@ -139,7 +140,7 @@ def _lanes_of_machine(
 ) -> Iterator[tuple[Share, Bank, Lanes] | None]:
     """As many lanes as fit what there is, for the length of a block; with the clips that they train on."""
     clips = 0 if room.streams else room.clips
-    share = share_out(run.config.lanes, trials=trials, clips=clips)
+    share = share_out(run.config.lanes, trials=trials, clips=clips, log_mels=len(mels_of(run.systems)))
     tell(room.words)
     bank = read()
     tell(f"starting {share}")
@@ -226,11 +227,11 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         remove_folder(path)
 
 
-def read_clips(shards: Path, config: RunConfig, *, visible_labels: list[str], streams: bool = False) -> Bank:
-    """All clips of a shard folder with the log-mel that the network wants: read now, or to be streamed."""
+def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str], streams: bool = False) -> Bank:
+    """All clips of a shard folder with the log-mels that the systems want: read now, or to be streamed."""
     source = Source(
         folder=shards.resolve(),
-        to_sgram=partial(LogMel, find_system(config.model.name).mel),
+        to_sgram=partial(LogMels, mels_of(systems)),
         visible_labels=tuple(visible_labels),
     )
     return source if streams else source.kept()
@@ -299,6 +300,7 @@ def _trainable(folder: Path, run: Run, *, share: Share, clips: Bank) -> Any:
         "base": run.config.model_copy(update={"lanes": share.lane}),
         "trials": str((folder / runfolder.TRIALS).resolve()),
         "corpus": run.corpus_identity,
+        "systems": run.systems,
         "score_at": (*rungs(epochs, run.config.search.eta), epochs),
     }
     if share.inline:

@@ -7,7 +7,7 @@ Axes: B batch, E embedding, K columns of a readout, N clips.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from asd_ray.config import RunConfig, TrainConfig
 from asd_ray.data.resident import Batch, Clips, Index, Labels
 from asd_ray.losses.mixing import LossPoint, draw_mix
-from asd_ray.models import build_module, find_system
+from asd_ray.models import build_module, find_system, mel_rows
 from asd_ray.models.folding import folded
 from asd_ray.scoring.anomaly import make_score
 from asd_ray.scoring.metrics import MachineMetrics, machine_metrics
+from asd_ray.training.averaging import Mean
 from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles, precision_of, set_precision
 
 MIN_REFERENCE = 10  # a gamma distribution fitted to fewer scores says little
@@ -69,16 +70,21 @@ class Training:
         *,
         num_classes: int,
         machine_types: Collection[str],
+        systems: Sequence[str] = (),
         device: torch.device | None = None,
         rank: int = 0,
         world: int = 1,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
-        """`wrap` makes the module data-parallel; rank and world say which part of each batch is ours."""
+        """`wrap` makes the module data-parallel; rank and world say which part of each batch is ours.
+
+        `systems`: whose log-mels the clips have, this one's among them; none: this one's alone.
+        """
         self.config, self.clips, self.machine_types = config, clips, tuple(machine_types)
         self.device = device or torch.device("cpu")
         self.rank, self.world = rank, world
         self.loss, self.system = LossPoint(**config.loss.model_dump()), find_system(config.model.name)
+        self._rows = mel_rows(config.model.name, systems or [config.model.name])
         torch.manual_seed(config.train.seed)
         self.module = build_module(
             config.model.name, width=config.model.width, class_types=clips.labels.class_types(num_classes)
@@ -86,6 +92,7 @@ class Training:
         # Channels innermost is how both CPUs and GPUs convolve fastest.
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = wrap(self.module)
+        self._mean = Mean(self.module) if self.system.averages else None
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(),
             lr=config.train.learning_rate,
@@ -107,15 +114,23 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on; readable with weights_only."""
         return {
-            "module": self.module.state_dict(),
+            "module": self.module.state_dict(),  # what is read, and handed over
+            **({} if self._mean is None else {"trained": self.module.state_dict(), **self._mean.state_dict()}),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.module.load_state_dict(state["module"])
+        self.module.load_state_dict(state["module"] if self._mean is None else state["trained"])
+        if self._mean is not None:
+            self._mean.load_state_dict(state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
+
+    @property
+    def reads(self) -> nn.Module:
+        """The module that scores and is handed over: the trained one, or its mean."""
+        return self.module if self._mean is None else self._mean.module
 
     def train_epoch(self) -> float:
         """One pass over the training clips; the mean loss. Raises DivergedError."""
@@ -143,6 +158,7 @@ class Training:
     def _step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Loss and update on this rank's part of a batch."""
         train, size = self.config.train, len(batch.class_B)
+        pretrains = self.loss.pretrains(self.epoch, epochs=train.epochs)
         mix_prob = self.loss.mix_prob if self.system.loss.mixes else 0.0
         mix = draw_mix(rng, size, mixup_alpha=self.loss.mixup_alpha, mix_prob=mix_prob)
         # A compiled step is for one size of batch; the last of an epoch may have another.
@@ -150,26 +166,33 @@ class Training:
         loss_of = compiled_batch_loss(self.device.type) if compiled else batch_loss
         loss = loss_of(
             self.trained,
-            batch,
+            self._own(batch),
             mix.to(self.device),
             system_loss=self.system.loss,
-            numbers=self.loss.tensors(self.device),
+            numbers=self.loss.tensors(self.device, pretrains=pretrains),
             train=train,
             part=slice(self.rank, None, self.world),
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self._mean is not None:
+            self._mean.update(self.module)
         return loss.detach()
+
+    def _own(self, batch: Batch) -> Batch:
+        """With the log-mel of this system alone."""
+        return batch._replace(sgram_BFT=batch.sgram_BFT[:, self._rows])
 
     def read(self, index_N: Index) -> "Reading":
         """What the module, as it is now, says of clips, and their classes."""
-        module = folded(self.module)
+        module = folded(self.reads)
         batch_size = max(1, round(SCORING_BATCH[self.device.type] / self.config.model.width))
         places: list[Index] = []
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode(), precision_of(self.config.train, self.device):
-            for index_B, batch in self.clips.read_batches(index_N, batch_size=batch_size):
+            for index_B, whole in self.clips.read_batches(index_N, batch_size=batch_size):
+                batch = self._own(whole)
                 embedding_BE, readout_BK = module(batch.wave_BL, batch.sgram_BFT, batch.class_B)
                 places.append(index_B)
                 parts.append((embedding_BE.float(), readout_BK, batch.class_B))

@@ -20,3 +20,4 @@ class Order:
     score_at: tuple[int, ...]  # epochs after which test clips are scored
     folder: str
     corpus: str = ""  # identity of the clips and of the labels that may be seen
+    systems: tuple[str, ...] = ()  # whose log-mels the clips have, in this order; none: the config's alone

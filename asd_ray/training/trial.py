@@ -47,6 +47,7 @@ class Trial:
             clips,
             num_classes=num_classes,
             machine_types=order.machine_types,
+            systems=order.systems,
             device=device,
             rank=rank,
             world=world,

@@ -1,6 +1,7 @@
 """Every shipped search space is sound, membership agrees with sampling, mistakes are named with their line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -9,7 +10,8 @@ import pytest
 from optuna.trial import FixedTrial
 
 from asd_ray.command import InputError
-from asd_ray.config import RunConfig, params_of
+from asd_ray.config import RunConfig, params_of, replace_settings
+from asd_ray.models import SYSTEMS
 from asd_ray.search.space import SPACES_DIR, SearchSpace, json_schema, load_space
 from asd_ray.strict_yaml import read_yaml
 
@@ -43,10 +45,10 @@ def test_the_start_points_of_a_shipped_space_are_inside_for_every_machine_type(n
     space, _ = load_space(name)
     for machine_type in DCASE:
         study = space.of(machine_type)
-        for point in [params_of(RunConfig()), *space.start]:
+        for point in [params_of(space.adopt(RunConfig())), *space.start]:
             inert = set(study.searched()) - set(study.active(point))
             assert study.contains(study.active(point)), (machine_type, point)
-            assert inert <= {"noise_prob", "mixup_alpha"}
+            assert not any(study.acts(name, study.active(point)) for name in inert), (machine_type, point)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -134,6 +136,53 @@ def test_a_machine_type_may_have_ranges_of_its_own() -> None:
     assert not space.of("fan").contains({"margin": 1.2})
 
 
+def test_a_number_that_does_not_act_on_a_system_is_inert_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SYSTEMS, "plain", replace(SYSTEMS["stgram"], numbers=frozenset()))
+    space = make({"margin": MARGIN, "learning_rate": {"low": 1e-4, "high": 1e-3}}, system=["tastgram", "plain"])
+    study = space.of("fan")
+    assert study.conditional
+    assert study.searched() == ["system", "margin", "learning_rate"]
+    plain = {"system": "plain", "learning_rate": 5e-4}
+    assert study.suggest(FixedTrial(plain)) == plain
+    assert study.active({**plain, "margin": 0.5}) == plain
+    assert set(study.distributions(plain)) == set(plain)
+    assert (
+        study.outside({"system": "tastgram", "learning_rate": 5e-4})
+        == "margin is not given, and searched in 0 to 1"
+    )
+    assert study.outside({**plain, "system": "stgram"}) == "system is stgram, not tastgram or plain"
+    with pytest.raises(ValueError, match="does not act on plain; leave it out"):
+        make({"margin": MARGIN}, system="plain")
+    with pytest.raises(InputError, match="margin does not act on plain; use another space"):
+        make({"margin": MARGIN}).check_against(
+            replace_settings(RunConfig(), ["model.name=plain"]), ("fan",), where="mine"
+        )
+
+
+def test_systems_that_share_all_numbers_make_no_space_conditional() -> None:
+    study = make({"margin": MARGIN}, system=["tastgram", "stgram"]).of("fan")
+    assert not study.conditional
+    assert study.active({"margin": 0.5, "system": "stgram"}) == {"system": "stgram", "margin": 0.5}
+
+
+def test_a_search_begins_from_a_config_of_one_of_its_systems() -> None:
+    one, several = (
+        make({"margin": MARGIN}, system="stgram"),
+        make({"margin": MARGIN}, system=["stsasgram", "stgram"]),
+    )
+    assert one.adopt(RunConfig()).model.name == "stgram"
+    assert several.adopt(RunConfig()).model.name == "stsasgram"
+    stgram = replace_settings(RunConfig(), ["model.name=stgram"])
+    assert several.adopt(stgram) == make({"margin": MARGIN}).adopt(stgram) == stgram
+    with pytest.raises(InputError, match="--system stsasgram: the search space is of stgram; drop one"):
+        one.adopt(replace_settings(RunConfig(), ["model.name=stsasgram"]))
+
+
+def test_there_is_a_space_for_every_system() -> None:
+    assert {"noisy_arcmix" if name == "tastgram" else name for name in SYSTEMS} <= set(SHIPPED)
+    assert set(load_space("systems")[0].systems) == set(SYSTEMS)
+
+
 HEAD = "question: Which?\nparams:\n"
 
 
@@ -175,6 +224,14 @@ HEAD = "question: Which?\nparams:\n"
         (
             HEAD + "  margin: {low: 0, high: 1}\n  scale: {low: 1, high: 9}\nstart: [{margin: 0.5}]\n",
             "5: start.0: lacks scale",
+        ),
+        (
+            HEAD.replace("params", "system: tastgarm\nparams") + "  margin: 0.5\n",
+            "2: system: 'tastgarm' is unknown; did you mean 'tastgram'?",
+        ),
+        (
+            HEAD + "  margin: {low: 0, high: 1}\nstart:\n  - {margin: high}\n",
+            "5: start.0.margin: got 'high'",
         ),
         (
             HEAD + "  batch_size: {low: 8, high: 64}\n",

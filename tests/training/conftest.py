@@ -1,6 +1,6 @@
 """Twenty humming clips of two machine types, made once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -57,8 +57,9 @@ MakeTraining = Callable[..., Training]
 def make_training(clips: Resident, config: RunConfig) -> MakeTraining:
     """`make_training("train.seed=1", ..., clips=...)`: a fresh Training."""
 
-    def make(*settings: str, clips: Resident = clips) -> Training:
-        return Training(replace_settings(config, settings), clips, num_classes=NUM_CLASSES, machine_types=TYPES)
+    def make(*settings: str, clips: Resident = clips, systems: Sequence[str] = ()) -> Training:
+        own = replace_settings(config, settings)
+        return Training(own, clips, num_classes=NUM_CLASSES, machine_types=TYPES, systems=systems)
 
     return make
 

@@ -1,0 +1,72 @@
+"""Glow-Aff: a flow that finds windows of a machine's own id likely, and less so under the other ids of its type.
+
+Axes: B clips, F mel bins, T frames, W windows of all clips, I ids of the machine type.
+Source: Dohi et al., "Flow-based self-supervised density estimation for anomalous sound detection", ICASSP 2021, of
+which only the abstract could be read; the flow is Kingma and Dhariwal's Glow with affine coupling, as normflows
+has it. Assumptions: one flow per machine type with a Gaussian per id, windows of 32 frames, three levels of four
+blocks, and, as that which makes other ids unlikely, the cross entropy of the id given the window.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asd_ray.models.mobilefacenet import scaled
+from asd_ray.models.sgram import MelSettings
+
+MEL = MelSettings(n_fft=1024)
+WINDOW = 32  # frames
+LEVELS, BLOCKS, HIDDEN = 3, 4, 64
+CENTRE, SPREAD = -30.0, 20.0  # dB: what brings log-mels near to a standard normal
+
+
+class GlowAff(nn.Module):
+    """The flow of one machine type. Width scales the hidden channels of its couplings; 1.0 is 64 of them.
+
+    The scales after each block begin at 1, and not at what the first batch would give: workers of one lane would
+    each begin with their own.
+    """
+
+    def __init__(self, *, width: float, num_ids: int) -> None:
+        import normflows as nf  # here: it takes seconds, and only this system needs it
+
+        super().__init__()
+        bases, flows, merges = [], [], []
+        for level in range(LEVELS):  # from the innermost outwards
+            halvings, channels = LEVELS - level, 2 ** (LEVELS + 1 - level)
+            blocks = [nf.flows.GlowBlock(channels, scaled(HIDDEN, width), use_lu=False) for _ in range(BLOCKS)]
+            flows.append([*blocks, nf.flows.Squeeze()])
+            if level:
+                merges.append(nf.flows.Merge())
+            latent = channels // 2 if level else channels  # the outer levels hand half of theirs inwards
+            shape = (latent, MEL.num_mels // 2**halvings, WINDOW // 2**halvings)
+            bases.append(nf.distributions.ClassCondDiagGaussian(shape, num_ids))
+        self.flow = nf.MultiscaleFlow(bases, flows, merges)
+        for module in self.flow.modules():
+            if isinstance(module, nf.flows.ActNorm):
+                module.data_dep_init_done.fill_(1.0)
+        self.num_ids = num_ids
+
+    def forward(self, sgram_BFT: Tensor, id_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The log likelihood of each clip, embedding_BE with E = 1, and readout_BK; per number of a window."""
+        clips = len(sgram_BFT)
+        window_WFT = ((sgram_BFT - CENTRE) / SPREAD).unfold(2, WINDOW, WINDOW).transpose(1, 2).flatten(0, 1)
+        likelihood_WI = self.log_likelihood(window_WFT)
+        id_W = id_B.repeat_interleave(len(window_WFT) // clips)
+        own_W = likelihood_WI.gather(1, id_W[:, None])[:, 0]
+        telling_W = F.cross_entropy(likelihood_WI, id_W, reduction="none")
+        parts_W3 = torch.stack([telling_W - own_W, -own_W, own_W], dim=1) / math.prod(window_WFT.shape[1:])
+        parts_B3 = parts_W3.reshape(clips, -1, 3).mean(dim=1)
+        return parts_B3[:, 2:], parts_B3[:, :2]
+
+    def log_likelihood(self, window_WFT: Tensor) -> Tensor:
+        """likelihood_WI: of each window under each id, in nats."""
+        latents, log_det_W = self.flow.inverse_and_log_det(window_WFT[:, None])
+        of_id_W = []
+        for number in range(self.num_ids):
+            id_W = torch.full((len(window_WFT),), number, device=window_WFT.device)
+            of_id_W.append(sum(base.log_prob(z, id_W) for base, z in zip(self.flow.q0, latents, strict=True)))
+        likelihood_WI: Tensor = torch.stack(of_id_W, dim=1) + log_det_W[:, None]
+        return likelihood_WI
