@@ -36,23 +36,25 @@ corpus of synthetic machines, with one trial of one epoch:
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from asd_ray.command import InputError
-from asd_ray.config import RunConfig, params_of, signature
+from asd_ray.config import RunConfig, params_of, signature, with_score
 from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.files import remove_unfinished
 from asd_ray.models import find_system
 from asd_ray.places import place
-from asd_ray.report.judging import judge
+from asd_ray.report.judging import judge, read_stand_ins
 from asd_ray.report.render import rebuild
+from asd_ray.report.scores import score_rows
 from asd_ray.report.summary import Summary
 from asd_ray.report.winners import WEIGHTS, write_best, write_weights
-from asd_ray.scoring.anomaly import make_score
 from asd_ray.scoring.detector import score
+from asd_ray.scoring.metrics import PROXY
+from asd_ray.scoring.scores import AUTO, best_score, check_score
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.events import Tell
@@ -151,9 +153,9 @@ def search(
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     deadline = deadline or Deadline(config.search.hours)
     find_system(config.model.name)
-    make_score(config.score.name)
     space, text = load_space(space_name)
-    plan = runfolder.plan_clips(shards, config.score.protocol)
+    _check_scoring(config, space.systems or [config.model.name])
+    plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     space.check_against(run.config, plan.all_types, where=space_name)
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
@@ -193,8 +195,8 @@ def train(
     Goes on from the state in `folder` if there is one. Raises InputError, or TrainingFailedError.
     """
     find_system(config.model.name)
-    make_score(config.score.name)
-    plan = runfolder.plan_clips(shards, config.score.protocol)
+    _check_scoring(config, [config.model.name])
+    plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
     wanted = machine_types or plan.machine_types
     for name in wanted:
         if name not in plan.machine_types:
@@ -207,6 +209,17 @@ def train(
         return _write_detectors(shards, folder, config, plan=plan, machine_types=wanted)
 
 
+def _check_scoring(config: RunConfig, systems: Iterable[str]) -> None:
+    check_score(config.score.name)
+    for name in systems:
+        own = find_system(name).score
+        if own and config.score.objective == PROXY:
+            raise InputError(
+                f"objective proxy: {name} is read by {own} alone, which cannot hear a clip as another machine id; "
+                "choose with labels, or another system"
+            )
+
+
 def _write_detectors(
     shards: Path, folder: Path, config: RunConfig, *, plan: runfolder.Plan, machine_types: tuple[str, ...]
 ) -> list[Path]:
@@ -214,16 +227,26 @@ def _write_detectors(
     model, paths = folder / WEIGHTS, []
     write_weights(folder / "state.pt", model, epochs=config.train.epochs)
     scores = read_shard(folder / "scores.parquet")
+    stand_ins = read_stand_ins(folder, config=config.score, mend="train again")
     for name in machine_types:
+        rows = score_rows(name, clips=plan.clips, trainings=[(scores, stand_ins)], config=config.score, counts="")
+        values = {row.name: row.choosing[0] if row.choosing else None for row in rows}
         judged = judge(
-            "full", name, params=params_of(config), clips=plan.clips, scores=scores, config=config.score
+            "full",
+            name,
+            params=params_of(config),
+            clips=plan.clips,
+            scores=scores,
+            stand_ins=stand_ins,
+            config=config.score,
+            score=best_score(values) if config.score.name == AUTO else "",
         )
         paths.append(folder / f"{name}.yaml")
         write_best(
             paths[-1],
             judged,
             machine_type=name,
-            config=config,
+            config=with_score(config, judged.score),
             protocol=plan.protocol,
             corpus=plan.corpus(shards),
             model=model,

@@ -46,6 +46,7 @@ SHORT = {
     "sampler": "search.sampler",
     "protocol": "score.protocol",
     "objective": "score.objective",
+    "score": "score.name",
     "lanes": "lanes.count",
     "workers": "lanes.workers",
     "seed": "search.seed",
@@ -74,7 +75,15 @@ def parse() -> argparse.Namespace:
     what.add_argument("--scope", choices=["joint", "own"], help="train on all machine types, or on the owner's")
     what.add_argument("--protocol", choices=["auto", "dcase", "split", "paper"], help="which labels choose")
     what.add_argument(
-        "--objective", help="mean (of AUC and pAUC, the default), auc, pauc or mauc; or several: auc,pauc"
+        "--objective",
+        help="mean (of AUC and pAUC, the default), auc, pauc or mauc; or several: auc,pauc; or proxy, "
+        "which takes no label (docs/label-free.md)",
+    )
+    what.add_argument(
+        "--score",
+        metavar="NAME",
+        help="how networks are read: margin_cross_entropy (the default), cross_entropy, centre, neighbours, "
+        "mahalanobis, or auto: what is best on the choosing clips, per machine type",
     )
     what.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
     long = parser.add_argument_group("how long")

@@ -22,12 +22,13 @@ from asd_ray.report.published import TEST_CLIPS
 from asd_ray.scoring.intervals import roc_areas
 from asd_ray.scoring.metrics import MAX_FPR
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
+from asd_ray.scoring.scores import PUBLISHED
 from asd_ray.search import runfolder
 from asd_ray.search.runfolder import Corpus, Run
 from asd_ray.search.space import load_space
 from asd_ray.training import checkpoint
-from asd_ray.training.loop import EpochResult
 from asd_ray.training.order import Order, Report
+from asd_ray.training.scored import Scored
 from asd_ray.training.trial import write_scores
 from tests.local_search import search
 
@@ -163,15 +164,14 @@ class _Drawn:
 
     def _write(self, scores: np.ndarray) -> None:
         folder, everything = Path(self._order.folder), np.arange(len(self._labels))
-        result = EpochResult(
-            epoch=EPOCHS,
-            learning_rate=0.0,
-            train_loss=0.0,
-            valid_loss=None,
-            valid_accuracy=None,
-            scored=everything,
-            scores=scores,
+        scored = Scored(
+            index=everything,
+            by_score={PUBLISHED: scores},
+            metrics={},
+            chosen=dict.fromkeys(self._order.machine_types, PUBLISHED),
+            normals=None,
+            stand_ins={},
         )
-        write_scores(folder / "scores.parquet", self._labels, result)
+        write_scores(folder / "scores.parquet", self._labels, scored)
         write_whole(folder / "metrics.json", to_json(self._history))
-        checkpoint.save(folder / "state.pt", {"classifier": {"weight": torch.zeros(4)}, "epoch": EPOCHS})
+        checkpoint.save(folder / "state.pt", {"module": {"weight": torch.zeros(4)}, "epoch": EPOCHS})

@@ -81,7 +81,7 @@ def begin(
     """The run folder of a search; `change` alters the table of labels that only the report reads."""
     config = replace_settings(RunConfig(), [*SMALL, f"score.protocol={protocol}", *settings])
     space, text = load_space(space_name)
-    plan = runfolder.plan_clips(shards, protocol)
+    plan = runfolder.plan_clips(shards, protocol, objective=config.score.objective)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     runfolder.open_run(folder, run, clips=change(plan.clips) if change else plan.clips)
     return run, plan
@@ -91,7 +91,7 @@ def clips_for(
     shards: Path, plan: Plan, *, change: Change | None = None, systems: Sequence[str] = ("tastgram",)
 ) -> Resident:
     """What a trainer gets: all clips, the labels blanked that it may not see; `change` alters every shard."""
-    visible, to_sgram = pa.array(plan.visible_labels), LogMels(mels_of(systems))
+    visible, to_sgram = pa.array(plan.visible_labels, pa.string()), LogMels(mels_of(systems))
     tables = (read_shard(shards / shard.path) for shard in Manifest.load(shards).shards)
     return collect(
         blank_labels(add_sgram(change(table) if change else table, to_sgram), visible) for table in tables

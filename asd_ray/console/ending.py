@@ -41,6 +41,9 @@ def print_standing(summary: Summary, baseline: str) -> None:
             against = f"{marked(difference, summary.optimistic)} against the {baseline}: "
             print(f"; {against if machine.confirmed.difference else ''}{machine.confirmed.verdict}", end="")
         print()
+    told = [f"{name} {found}" for name, found in summary.label_free.items() if found.value is not None]
+    if told:
+        print(f"rank correlation of the objective with the proxy that takes no label: {', '.join(told)}")
     for machine in summary.machines:
         for problem in machine.problems:
             print(f"{machine.machine_type}: {problem}", file=sys.stderr)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from asd_ray.config import Params, ScoreConfig
 from asd_ray.report.judging import Judged, reporting_estimate
 from asd_ray.scoring.intervals import Estimate, mean_and_sd
+from asd_ray.scoring.proxy import agreement
 from asd_ray.search.confirmation import Candidate, Confirmation, Training
 
 NO_EVIDENCE = "no evidence of improvement"
@@ -32,6 +33,12 @@ class Retrained:
         values = [judged.reporting_objective for judged in self.trainings]
         defined = [value for value in values if value is not None]
         return mean_and_sd(defined) if defined else None
+
+    @property
+    def agreement(self) -> float | None:
+        """How alike its seeds order all judged clips; takes no label, and is None for one seed."""
+        rows = [(*judged.chose, *judged.reported) for judged in self.trainings]
+        return agreement([[row[3] for row in found] for found in rows]) if rows and rows[0] else None
 
     @property
     def optimism(self) -> float | None:

@@ -14,9 +14,12 @@ import pyarrow.compute as pc
 from asd_ray.command import InputError
 from asd_ray.config import Params, ScoreConfig
 from asd_ray.data.manifest import read_shard
-from asd_ray.scoring.anomaly import Threshold, fit_threshold
 from asd_ray.scoring.intervals import Estimate, estimate
-from asd_ray.scoring.metrics import MachineMetrics, machine_metrics, objective_value
+from asd_ray.scoring.metrics import PROXY, MachineMetrics, machine_metrics, objective_value
+from asd_ray.scoring.scores import SCORES
+from asd_ray.scoring.threshold import Threshold, fit_threshold
+
+ClipRow = tuple[str, str, bool, float]  # clip_id, machine_id, is_anomaly, score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +30,15 @@ class Judged:
     seed: int
     place: str  # its folder, below the trials
     params: Params
+    score: str  # by which its clips are scored
     objective: float  # on the choosing clips
     choosing: MachineMetrics
     reporting: MachineMetrics
     reporting_objective: float | None
     threshold: Threshold
     threshold_clips: str  # which clips it was fitted to
-    reported: tuple[tuple[str, str, bool, float], ...]  # clip_id, machine_id, is_anomaly, score of reporting clips
+    reported: tuple[ClipRow, ...]  # the reporting clips
+    chose: tuple[ClipRow, ...]  # the choosing clips
 
     @property
     def optimism(self) -> float | None:
@@ -47,6 +52,11 @@ def read_scores(path: Path, *, mend: str) -> pa.Table:
         return read_shard(path)
     except InputError:
         raise InputError(f"{path}: missing or damaged; {mend}") from None
+
+
+def read_stand_ins(folder: Path, *, config: ScoreConfig, mend: str) -> pa.Table | None:
+    """The stand-ins of a training in a folder; None where labelled clips choose. Raises InputError if lost."""
+    return read_scores(folder / "stand_ins.parquet", mend=mend) if config.objective == PROXY else None
 
 
 def rows_of(table: pa.Table, machine_type: str) -> list[dict[str, Any]]:
@@ -63,50 +73,75 @@ def judge(
     clips: pa.Table,
     scores: pa.Table,
     config: ScoreConfig,
+    stand_ins: pa.Table | None = None,
+    score: str = "",
     seed: int = 0,
     place: str = "",
 ) -> Judged:
-    """Put the scores of a training and the labels of the clips together, for one machine type."""
-    score_of = {row["clip_id"]: row["score"] for row in rows_of(scores, machine_type)}
-    rows = rows_of(clips, machine_type)
+    """Put the scores of a training and the labels of the clips together, for one machine type.
 
-    def metrics(role: str) -> MachineMetrics:
-        chosen = [row for row in rows if row[role]]
-        return machine_metrics(
-            machine_type,
-            [row["machine_id"] for row in chosen],
-            is_anomaly=[row["is_anomaly"] for row in chosen],
-            score=[score_of[row["clip_id"]] for row in chosen],
-            max_fpr=config.max_fpr,
-        )
-
-    normal, fitted_to = normal_scores(scores, machine_type)
-    choosing, reporting = metrics("chooses"), metrics("reports")
+    `stand_ins`: those of the same training, where they choose instead of labelled clips. `score` names one of
+    those that every training has; without, the one that counted in that training is taken.
+    """
+    column = score or "score"
+    read = [name for name in SCORES if name in scores.column_names]
+    chose = choosing_rows(machine_type, clips=clips, scores=scores, stand_ins=stand_ins, column=column)
+    reported = labelled_rows(machine_type, "reports", clips=clips, scores=scores, column=column)
+    normal, fitted_to = normal_scores(scores, machine_type, column=column)
+    choosing, reporting = (metrics_of(machine_type, rows, config=config) for rows in (chose, reported))
     objective = objective_value(choosing, config.objective)
     assert objective is not None, "a machine type without it has no study"
-    reported = [row for row in rows if row["reports"]]
     return Judged(
         uid=uid,
         seed=seed,
         place=place or uid,
         params=params,
+        score=score or (read[0] if len(read) == 1 else config.name),
         objective=objective,
         choosing=choosing,
         reporting=reporting,
         reporting_objective=objective_value(reporting, config.objective),
         threshold=fit_threshold(normal, quantile=config.threshold_quantile),
         threshold_clips=fitted_to,
-        reported=tuple(
-            (row["clip_id"], row["machine_id"], row["is_anomaly"], score_of[row["clip_id"]]) for row in reported
-        ),
+        reported=reported,
+        chose=chose,
     )
 
 
-def normal_scores(scores: pa.Table, machine_type: str) -> tuple[list[float], str]:
+def choosing_rows(
+    machine_type: str, *, clips: pa.Table, scores: pa.Table, stand_ins: pa.Table | None, column: str
+) -> tuple[ClipRow, ...]:
+    """What chooses: labelled clips, or, where there are any, stand-ins, which count as anomalies."""
+    if stand_ins is None:
+        return labelled_rows(machine_type, "chooses", clips=clips, scores=scores, column=column)
+    return tuple(
+        (row["clip_id"], row["machine_id"], row["is_stand_in"], row[column])
+        for row in rows_of(stand_ins, machine_type)
+    )
+
+
+def labelled_rows(
+    machine_type: str, role: str, *, clips: pa.Table, scores: pa.Table, column: str
+) -> tuple[ClipRow, ...]:
+    """The clips of a role, with their labels and one of their scores."""
+    score_of = {row["clip_id"]: row[column] for row in rows_of(scores, machine_type)}
+    return tuple(
+        (row["clip_id"], row["machine_id"], row["is_anomaly"], score_of[row["clip_id"]])
+        for row in rows_of(clips, machine_type)
+        if row[role]
+    )
+
+
+def metrics_of(machine_type: str, rows: Sequence[ClipRow], *, config: ScoreConfig) -> MachineMetrics:
+    _, machine_id, is_anomaly, score = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return machine_metrics(machine_type, machine_id, is_anomaly=is_anomaly, score=score, max_fpr=config.max_fpr)
+
+
+def normal_scores(scores: pa.Table, machine_type: str, *, column: str = "score") -> tuple[list[float], str]:
     """The scores that a threshold is fitted to, and which clips they are of."""
     normal = [row for row in rows_of(scores, machine_type) if row["split"] in ("train", "valid")]
     few = any(row["split"] == "train" for row in normal)
-    return [row["score"] for row in normal], "validation and training clips" if few else "validation clips"
+    return [row[column] for row in normal], "validation and training clips" if few else "validation clips"
 
 
 def reporting_estimate(

@@ -31,10 +31,12 @@ SECTIONS = (
     "published",
     "detection",
     "worst",
+    "scores",
     "response",
     "trials",
+    "label_free",
     "provenance",
-)  # of index.html: one template each, in this order
+)
 
 
 def rebuild(folder: Path, *, store: Store | None = None) -> Summary:

@@ -31,6 +31,7 @@ class TrialRow:
     epochs: int
     params: Params
     objective: dict[str, float]
+    proxy: dict[str, float]  # machine type -> the objective that needs no labels
     seconds: float
 
 
@@ -56,6 +57,7 @@ def read_rows(folder: Path, run: Run, studies: Studies) -> tuple[tuple[TrialRow,
                     epochs=len(history),
                     params=run.space.of(owner).active(trial.params),
                     objective={name: curve[max(curve, key=int)] for name, curve in curves.items() if curve},
+                    proxy=next((epoch.proxy for epoch in reversed(history) if epoch.proxy), {}),
                     seconds=sum(epoch.seconds for epoch in history),
                 )
             )
@@ -66,6 +68,7 @@ class _Epoch(BaseModel):
     """What a line of trials.csv needs of an epoch's report."""
 
     seconds: float
+    proxy: dict[str, float] = {}  # where clips were scored
 
 
 _HISTORY = TypeAdapter(list[_Epoch])

@@ -15,13 +15,18 @@ from optuna.trial import FrozenTrial
 from asd_ray.command import InputError
 from asd_ray.config import LossConfig, Param
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
-from asd_ray.report.judging import Judged, judge, read_scores, reporting_estimate, rows_of
+from asd_ray.report.ensembles import Ensemble, ensemble_of
+from asd_ray.report.judging import Judged, judge, read_scores, read_stand_ins, reporting_estimate, rows_of
 from asd_ray.report.pareto import ParetoPoint, pareto_points
 from asd_ray.report.published import is_dcase_2020
 from asd_ray.report.response import Response, response_of
 from asd_ray.report.rows import TrialRow, read_rows
+from asd_ray.report.scores import ScoreRow, Tables, score_rows
 from asd_ray.scoring.intervals import Estimate
+from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.protocol import why_unusable
+from asd_ray.scoring.proxy import Correlation, rank_correlation
+from asd_ray.search.book import owner_of, scores_of
 from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
 from asd_ray.search.ranges import Range
 from asd_ray.search.runfolder import TRIALS, Run
@@ -56,6 +61,8 @@ class MachineSummary:
     problems: tuple[str, ...]
     pareto: tuple[ParetoPoint, ...]  # where there are several objectives
     response: Response
+    scores: tuple[ScoreRow, ...] = ()  # by which its networks can be read
+    ensemble: Ensemble | None = None  # of what was confirmed
     weights_lost: bool = False
 
     @property
@@ -100,7 +107,24 @@ class Summary:
     @property
     def optimistic(self) -> bool:
         """The same labels chose and report."""
-        return self.run.protocol == "paper"
+        return self.run.protocol == "paper" and self.run.config.score.objective != PROXY
+
+    @property
+    def label_free(self) -> dict[str, Correlation]:
+        """How alike objective and proxy order the complete trials, per machine type; none where no label chose."""
+        if self.run.config.score.objective == PROXY:
+            return {}
+        found = {}
+        for name in self.run.machine_types:
+            rows = [
+                row
+                for row in self.trials
+                if row.state == "complete" and name in row.objective and name in row.proxy
+            ]
+            found[name] = rank_correlation(
+                [row.proxy[name] for row in rows], [row.objective[name] for row in rows]
+            )
+        return found
 
 
 def baseline_name(run: Run) -> str:
@@ -163,7 +187,15 @@ class _Reader:
             response=response_of(
                 self._studies.trials(machine_type), space, chosen={} if best is None else best.params
             ),
+            scores=self._scores(machine_type, best, confirmed),
+            ensemble=None if confirmed is None else ensemble_of(machine_type, confirmed, config=score),
         )
+
+    def _tables(self, place: str, *, mend: str) -> Tables:
+        """The scores of a training, and its stand-ins where these choose. Raises InputError for lost ones."""
+        folder = self._folder / TRIALS / place
+        scores = read_scores(folder / "scores.parquet", mend=mend)
+        return scores, read_stand_ins(folder, config=self._run.config.score, mend=mend)
 
     def _trial(
         self, machine_type: str, found: tuple[str, FrozenTrial] | None, problems: list[str]
@@ -174,18 +206,26 @@ class _Reader:
         uid, trial = found
         mend = "put it back, or call the search with --confirm, which trains the best configs again"
         try:
+            scores, stand_ins = self._tables(uid, mend=mend)
             return judge(
                 uid,
                 machine_type,
                 params=self._run.space.of(machine_type).active(trial.params),
                 clips=self._clips,
-                scores=read_scores(self._folder / TRIALS / uid / "scores.parquet", mend=mend),
+                scores=scores,
+                stand_ins=stand_ins,
                 config=self._run.config.score,
+                score=self._score_of_trial(uid, machine_type),
                 seed=self._run.config.train.seed,
             )
         except InputError as error:
             problems.append(str(error))
             return None
+
+    def _score_of_trial(self, uid: str, machine_type: str) -> str:
+        """The score that a machine type chose in a trial; empty where it had no choice."""
+        owner, number = owner_of(uid)
+        return scores_of(self._studies.trials(owner)[number]).get(machine_type, "")
 
     def _confirmed(self, machine_type: str, problems: list[str]) -> tuple[Confirmed | None, str]:
         """The confirmation, once all of its trainings have ended, and what to say of it."""
@@ -211,16 +251,33 @@ class _Reader:
         return confirmed, f"confirmed with {len(confirmed.seeds)} seeds{newer}"
 
     def _training(self, machine_type: str, training: Training) -> Judged:
-        folder = self._folder / TRIALS / training.place
+        scores, stand_ins = self._tables(training.place, mend="call the search with --confirm again")
         return judge(
             training.candidate.uid,
             machine_type,
             params=training.candidate.params,
             clips=self._clips,
-            scores=read_scores(folder / "scores.parquet", mend="call the search with --confirm again"),
+            scores=scores,
+            stand_ins=stand_ins,
             config=self._run.config.score,
+            score=training.candidate.scores.get(machine_type, ""),
             seed=training.seed,
             place=training.place,
+        )
+
+    def _scores(self, machine_type: str, best: Judged | None, confirmed: Confirmed | None) -> tuple[ScoreRow, ...]:
+        """All scores of the winner's trainings, which have been judged by one of them already."""
+        if best is None:
+            return ()
+        winner = confirmed.winner if confirmed else None
+        return score_rows(
+            machine_type,
+            clips=self._clips,
+            trainings=[
+                self._tables(one.place, mend="search again") for one in (winner.trainings if winner else (best,))
+            ],
+            config=self._run.config.score,
+            counts=best.score,
         )
 
     def _why_not_reportable(self, machine_type: str) -> str:

@@ -48,6 +48,7 @@ class Trained(_Part):
 
     trial: str
     seed: int
+    score: str = Field(description="by which its clips are scored")
     params: Params
     choosing: Figures = Field(description="on the clips that chose the config")
     reporting: Figures = Field(description="on clips that chose nothing, unless the protocol is paper")
@@ -116,6 +117,41 @@ class ResponseFigures(_Part):
     not_known: str
 
 
+class Spread(_Part):
+    """Over the seeds of a config."""
+
+    mean: float
+    sd: float | None = Field(description="null for one seed")
+
+
+class ScoreFigures(_Part):
+    """The objective of the networks that are handed over, or were confirmed, read by one score."""
+
+    score: str
+    counts: bool = Field(description="whether the machine type is scored by it")
+    choosing: Spread | None
+    reporting: Spread | None
+
+
+class EnsembleFigures(_Part):
+    """The winner and those confirmed configs that help it on the choosing clips: the mean of their ranks."""
+
+    members: list[str] = Field(description="trials, the winner first; alone where none helps")
+    choosing: Spread
+    reporting: Interval | None
+    gain: Interval | None = Field(description="against the winner alone, on the reporting clips, paired")
+    verdict: str
+
+
+class CorrelationFigures(_Part):
+    """Spearman's rank correlation of objective and proxy over the complete trials, with its 95 % interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    trials: int
+
+
 class MachineFigures(_Part):
     """One machine type."""
 
@@ -131,6 +167,8 @@ class MachineFigures(_Part):
     not_reportable: str = Field(description="why there is no figure on the reporting clips; else empty")
     problems: list[str] = Field(description="what is lost, and how to mend it")
     pareto: list[Pareto] = Field(description="where several objectives were searched")
+    scores: list[ScoreFigures] = Field(description="what each score would give")
+    ensemble: EnsembleFigures | None = Field(description="of confirmed configs")
 
 
 class CorpusEntry(_Part):
@@ -150,6 +188,7 @@ class SummaryFile(_Part):
     corpus: CorpusEntry
     machine_types: dict[str, MachineFigures]
     baseline: str = Field(description="what the configuration that the search started from is")
+    label_free: dict[str, CorrelationFigures] = Field(description="by machine type; none where no label chose")
     not_searchable: dict[str, str] = Field(description="machine types without a study, and why")
 
 
@@ -165,6 +204,7 @@ def summary_file(summary: Summary) -> SummaryFile:
             "corpus": {"path": run.corpus.path, "fingerprint": run.corpus.fingerprint},
             "machine_types": {machine.machine_type: _machine(machine) for machine in summary.machines},
             "baseline": baseline_name(run),
+            "label_free": {name: found._asdict() for name, found in summary.label_free.items()},
             "not_searchable": run.not_searchable,
         }
     )
@@ -188,6 +228,8 @@ def _machine(machine: MachineSummary) -> dict[str, Any]:
         "not_reportable": machine.not_reportable,
         "problems": list(machine.problems),
         "pareto": [point.plain() for point in machine.pareto],
+        "scores": [row.plain() for row in machine.scores],
+        "ensemble": None if machine.ensemble is None else machine.ensemble.plain(),
     }
 
 
@@ -218,6 +260,7 @@ def _trained(judged: Judged | None) -> dict[str, Any] | None:
     return {
         "trial": judged.uid,
         "seed": judged.seed,
+        "score": judged.score,
         "params": judged.params,
         "choosing": {"objective": judged.objective, **flat(judged.choosing)},
         "reporting": {"objective": judged.reporting_objective, **flat(judged.reporting)},

@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import save
 
 from asd_ray.command import InputError
-from asd_ray.config import RunConfig, with_params, with_seed
+from asd_ray.config import RunConfig, with_params, with_score, with_seed
 from asd_ray.files import write_whole, writing
 from asd_ray.report.confirmed import Confirmed
 from asd_ray.report.judging import Judged
@@ -52,7 +52,7 @@ def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summ
         folder / "best" / f"{name}.yaml",
         judged,
         machine_type=name,
-        config=with_seed(with_params(summary.run.config, judged.params), judged.seed),
+        config=with_score(with_seed(with_params(summary.run.config, judged.params), judged.seed), judged.score),
         protocol=summary.run.protocol,
         corpus=summary.run.corpus,
         model=model,
@@ -61,15 +61,16 @@ def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summ
 
 
 def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
-    """The network that a training of so many epochs ended with, as safetensors.
+    """The network that a training of so many epochs ended with, and what its scores are fitted to, as safetensors.
 
     Raises LostWeightsError if it is not whole: an earlier epoch's is not what was scored.
     """
     state = checkpoint.load_final(state_path, epochs=epochs)
     if state is None:
         raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with launch/train.py")
+    normals = {f"normals.{name}": tensor for name, tensor in state.get("normals", {}).items()}
     with writing(model) as file:
-        file.write(save({name: tensor.contiguous() for name, tensor in state["module"].items()}))
+        file.write(save({name: tensor.contiguous() for name, tensor in {**state["module"], **normals}.items()}))
 
 
 def write_best(

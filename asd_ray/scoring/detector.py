@@ -25,10 +25,11 @@ from asd_ray.losses.mixing import LossPoint
 from asd_ray.models import build_module, find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.places import place
-from asd_ray.scoring.anomaly import make_score
+from asd_ray.scoring.scores import make_score, outputs_of
 from asd_ray.spelling import path_suggestion
 from asd_ray.strict_yaml import Strict, load
 
+NORMALS = ("normals.embedding_NE", "normals.class_N")  # beside the weights: what a score is fitted to
 _MACHINE_ID = re.compile(r"id_[A-Za-z0-9]+")
 
 
@@ -105,11 +106,26 @@ class Detector:
             config.model.name, width=config.model.width, class_types=[name for name, _ in self.best.classes]
         )
         try:
-            self._module.load_state_dict(load_tensors(weights.read_bytes()))
+            tensors = load_tensors(weights.read_bytes())
+            normals = {name: tensors.pop(name) for name in NORMALS if name in tensors}
+            self._module.load_state_dict(tensors)
         except (SafetensorError, RuntimeError) as error:
             raise InputError(f"{weights}: {str(error).splitlines()[0]}") from error
         self._module.eval()
         self._score = make_score(self._system.score or config.score.name)
+        if self._score.fitted:
+            self._fit(normals, weights)
+
+    def _fit(self, normals: dict[str, torch.Tensor], weights: Path) -> None:
+        """Fit the score to the embeddings of the same normal clips as in the search: those of its machine type."""
+        if normals.keys() != set(NORMALS):
+            raise InputError(
+                f"{weights}: has no normal clips for score {self.best.config.score.name}; search again"
+            )
+        embedding_NE, class_N = (normals[name].numpy() for name in NORMALS)
+        types = np.array([name for name, _ in self.best.classes])
+        mine_N = types[class_N] == self.best.machine_type
+        self._score.fit(embedding_NE[mine_N], class_N[mine_N])
 
     @property
     def machine_ids(self) -> list[str]:
@@ -150,9 +166,10 @@ class Detector:
             # float16 as in training, where log-mels are kept so
             sgram_FT = self._to_sgram(wave_L).half().float()
             embedding_BE, readout_BK = self._module(wave_L[None], sgram_FT[None], class_B)
-            logits_BC = self._system.loss.logits(readout_BK, class_B, self._loss)
-        score_B = self._score.score(embedding_BE.numpy(), logits_BC.numpy(), class_B.numpy())
-        return float(score_B[0])
+            outputs = outputs_of(
+                self._system.loss, self._loss, embedding_BE=embedding_BE, readout_BK=readout_BK, class_B=class_B
+            )
+        return float(self._score.score(outputs)[0])
 
 
 def score(

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from asd_ray.scoring.metrics import MAX_FPR, OBJECTIVES
+from asd_ray.scoring.metrics import MAX_FPR, OBJECTIVES, PROXY
 from asd_ray.scoring.seeds import seed_margins
 
 CONFIDENCE = 0.95
@@ -46,6 +46,7 @@ COMBINE: dict[str, Callable[[Floats, Floats], Floats]] = {
     "pauc": lambda _, pauc_KR: pauc_KR.mean(axis=0),
     "mauc": lambda auc_KR, _: auc_KR.min(axis=0),
 }
+COMBINE[PROXY] = COMBINE["mean"]
 assert COMBINE.keys() == OBJECTIVES.keys()
 
 

@@ -16,6 +16,7 @@ from asd_ray.command import InputError
 from asd_ray.spelling import suggestion
 
 MAX_FPR = 0.1  # of DCASE 2020 Task 2
+PROXY = "proxy"  # the objective that needs no labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ _OBJECTIVES = (
     Objective("auc", lambda metrics: metrics.averaged.auc),
     Objective("pauc", lambda metrics: metrics.averaged.pauc),
     Objective("mauc", lambda metrics: metrics.minimum),
+    Objective(PROXY, _mean),  # chosen by the metrics of stand-ins, reported by those of labelled clips
 )
 OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in _OBJECTIVES}
 

@@ -43,6 +43,22 @@ class Correlation(NamedTuple):
     high: float | None
     trials: int
 
+    def __str__(self) -> str:
+        if self.value is None or self.low is None or self.high is None:
+            return "undefined"
+        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+
+    @property
+    def verdict(self) -> str:
+        """What it says of the proxy.
+
+        >>> Correlation(0.5, 0.1, 0.8, 20).verdict, Correlation(0.1, -0.4, 0.5, 20).verdict
+        ('of some use', 'no evidence of use')
+        """
+        if self.low is None or self.high is None:
+            return f"{self.trials} complete trials say nothing"
+        return "of some use" if self.low > 0 else "misleading" if self.high < 0 else "no evidence of use"
+
 
 def rank_correlation(one_T: npt.ArrayLike, other_T: npt.ArrayLike) -> Correlation:
     """How alike two values order the trials, with an interval by Fisher's z.

@@ -7,14 +7,18 @@
 | centre               | the mean direction of its machine id                            | yes                    |
 | neighbours           | the nearest clips of its machine id                             | yes                    |
 | mahalanobis          | the mean of its machine id, in units of the scatter around it   | yes                    |
+| own_evidence         | what the system itself has against it; its only score           | no                     |
 
-The last three look at the direction of an embedding only, as the margin head does.
+The fitted ones look at the direction of an embedding only, as the margin head does.
 
-Arrays are numpy: a score is computed once per clip, after the network, in float64.
+Scores are computed once per clip, after the network, in numpy and float64.
 Axes: N normal clips to fit on, B clips to score, E embedding, C classes, K neighbours.
 """
 
+import difflib
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,8 +26,11 @@ import numpy.typing as npt
 from scipy import special
 from sklearn.covariance import ledoit_wolf
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from asd_ray.command import InputError
+from asd_ray.losses.mixing import LossPoint
+from asd_ray.losses.system_loss import SystemLoss
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -43,8 +50,17 @@ class Outputs(NamedTuple):
     class_B: Ints  # noqa: N815
 
 
+def outputs_of(
+    loss: SystemLoss, point: LossPoint, *, embedding_BE: Tensor, readout_BK: Tensor, class_B: Tensor
+) -> Outputs:
+    """What scores read of a module's readout, at a point of the loss cube; tensors on the CPU."""
+    logits_BC = loss.logits(readout_BK, class_B, point)
+    plain_BC = loss.logits(readout_BK, class_B, replace(point, margin=0.0))
+    return Outputs(embedding_BE.numpy(), logits_BC.numpy(), plain_BC.numpy(), class_B.numpy())
+
+
 class Score(Protocol):
-    """One way to score a clip; higher is more anomalous, and never below 0.
+    """One way to score a clip; higher is more anomalous.
 
     `fit` sees the embeddings of normal clips of one machine type once; `score` may then be called on any of its
     clips.
@@ -81,6 +97,25 @@ class CrossEntropy:
         own_B = np.take_along_axis(logits_BC, outputs.class_B[:, None], axis=1)[:, 0]
         score_B: Doubles = special.logsumexp(logits_BC, axis=1) - own_B
         return score_B.clip(min=0.0)  # rounding can leave -1e-16
+
+
+class OwnEvidence:
+    """What the system itself has against a clip: an error, or how unlikely it is; its logits are that, (B, 1).
+
+    >>> evidence = np.array([[3.5]])
+    >>> OwnEvidence().score(Outputs(np.zeros((1, 2)), evidence, evidence, np.array([0])))
+    array([3.5])
+    """
+
+    fitted = False
+
+    def fit(self, embedding_NE: Floats, class_N: Ints) -> None:
+        """Nothing to fit."""
+
+    def score(self, outputs: Outputs) -> Doubles:
+        """score_B."""
+        score_B: Doubles = outputs.logits_BC[:, 0].astype(np.float64)
+        return score_B
 
 
 class _Fitted:
@@ -185,3 +220,42 @@ def unit(vectors: Floats) -> Doubles:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     units: Doubles = vectors / np.where(length > 0.0, length, 1.0)
     return units
+
+
+AUTO = "auto"  # every machine type by the score that is best on its choosing clips
+PUBLISHED = "margin_cross_entropy"
+SCORES: dict[str, Callable[[], Score]] = {
+    PUBLISHED: lambda: CrossEntropy(margin=True),
+    "cross_entropy": lambda: CrossEntropy(margin=False),
+    "centre": Centre,
+    "neighbours": Neighbours,
+    "mahalanobis": Mahalanobis,
+    "own_evidence": OwnEvidence,
+}
+OF_EMBEDDINGS = tuple(name for name in SCORES if name != "own_evidence")
+
+
+def check_score(name: str) -> None:
+    """Raises InputError, with the nearest name, for one that is neither a score nor `auto`."""
+    known = (AUTO, *SCORES)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise InputError(f"score {name!r} is unknown; {mend}")
+
+
+def make_score(name: str) -> Score:
+    """A fresh score. Raises InputError, with the nearest name, for an unknown one."""
+    check_score(name)
+    if name == AUTO:
+        raise InputError("score auto: no machine type has chosen one yet; name one of them")
+    return SCORES[name]()
+
+
+def best_score(values: Mapping[str, float | None]) -> str:
+    """The score with the best value; of equals, and where none has a value, the first.
+
+    >>> best_score({"centre": None, "neighbours": 0.7, "mahalanobis": 0.7})
+    'neighbours'
+    """
+    return max(values, key=lambda name: -1.0 if (value := values[name]) is None else value)

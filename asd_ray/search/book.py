@@ -20,6 +20,7 @@ from asd_ray.search.space import Params
 # User attributes of trials.
 COPY = "copy_of"  # name of the trial that this is a copy of
 CURVES, VALUES, REASON = "curves", "values", "reason"  # what the owner was told about all studies
+SCORES = "scores"  # and by which score, where each machine type has its own
 _STOPPED = "stopped_at"  # the rung at which the owner was told to end
 _EPOCH = "epoch "  # begins those of a curve
 Curve = dict[int, float]  # epoch -> objective
@@ -110,6 +111,24 @@ class Book:
         else:
             self.storage.set_trial_user_attr(place.trial_id, f"{_EPOCH}{epoch}", value)
 
+    def keep_told(
+        self,
+        owner: Place,
+        *,
+        curves: Mapping[str, Curve],
+        values: Mapping[str, Sequence[float]],
+        scores: Mapping[str, str],
+        reason: str,
+    ) -> Mapping[str, Any]:
+        """What is said of a trial in all studies, kept with its owner; all of the owner's attributes."""
+        self.storage.set_trial_user_attr(owner.trial_id, CURVES, curves)
+        if values:
+            self.storage.set_trial_user_attr(owner.trial_id, VALUES, values)
+        if scores:
+            self.storage.set_trial_user_attr(owner.trial_id, SCORES, scores)
+        self.storage.set_trial_user_attr(owner.trial_id, REASON, reason)
+        return self.read(owner).user_attrs
+
     def stop(self, place: Place, epoch: int) -> None:
         """Keep the verdict that a trial ends at a rung."""
         self.storage.set_trial_user_attr(place.trial_id, _STOPPED, epoch)
@@ -146,6 +165,11 @@ def owner_of(uid: str) -> tuple[str, int]:
     """
     machine_type, _, number = uid.rpartition("-")
     return machine_type, int(number)
+
+
+def scores_of(trial: FrozenTrial) -> dict[str, str]:
+    """By which score each machine type judged a study's own trial, where they choose theirs; else empty."""
+    return dict(trial.user_attrs.get(SCORES, {}))
 
 
 def curve_of(trial: FrozenTrial) -> Curve:

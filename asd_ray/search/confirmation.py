@@ -19,6 +19,8 @@ from asd_ray.config import Params, params_of
 from asd_ray.data.manifest import read_shard
 from asd_ray.files import write_whole
 from asd_ray.places import remove_folder
+from asd_ray.scoring.scores import AUTO, PUBLISHED
+from asd_ray.search.book import scores_of
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import Strict, dump, load
@@ -38,6 +40,7 @@ class Candidate(Strict):
     owner: str
     machine_types: list[str] = Field(description="that it is trained on")
     params: Params
+    scores: dict[str, str] = Field(default={}, description="by machine type, where each has its own")
 
 
 class Plan(Strict):
@@ -252,14 +255,19 @@ def _baseline_uid(run: Run, machine_type: str) -> str:
 
 def _candidate(uid: str, machine_type: str, *, run: Run, studies: Studies) -> Candidate:
     owner, _, number = uid.rpartition("-")
+    scores: dict[str, str] = {}
     if uid == _baseline_uid(run, machine_type):
         owner, params = machine_type, params_of(run.config)  # as it is, also where the space holds another value
+        if run.config.score.name == AUTO:  # no trial of the search has chosen for it
+            scores = dict.fromkeys(run.machine_types, PUBLISHED)
     else:
-        params = run.space.of(owner).active(studies.trials(owner)[int(number)].params)
+        trial = studies.trials(owner)[int(number)]
+        params, scores = run.space.of(owner).active(trial.params), scores_of(trial)
     joint = run.config.search.scope == "joint"
     return Candidate(
         uid=uid,
         owner=owner,
         machine_types=list(run.trained_types) if joint else [owner],
         params=params,
+        scores=scores,
     )

@@ -18,11 +18,12 @@ from asd_ray.config import RunConfig
 from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
 from asd_ray.models import mels_of
+from asd_ray.scoring.metrics import PROXY
 from asd_ray.search.pruning import rungs
 from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
 from asd_ray.search.runfolder import judge_clips
 from asd_ray.search.space import SearchSpace, load_space
-from asd_ray.training.loop import MIN_REFERENCE
+from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace
 
 BRING_UP_S = 15.0  # Ray, reading the clips, and lanes that come up
@@ -102,8 +103,13 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
     space.check_against(config, present, where=space_name)
     log_mels = len(mels_of(space.systems or [config.model.name]))
     scored = found.clips.filter(pc.is_in(found.clips.column("split"), pa.array(["test", "eval"])))
+    held_out = found.clips.filter(pc.equal(found.clips.column("split"), "valid"))
     protocol, not_searchable, roles = judge_clips(
-        scored, found.machines, protocol_name=config.score.protocol, where=where
+        scored,
+        found.machines,
+        protocol_name=config.score.protocol,
+        where=where,
+        held_out=held_out if config.score.objective == PROXY else None,
     )
     room = make_room(len(found.clips), config.lanes, log_mels=log_mels)
     share = share_out(
@@ -174,4 +180,5 @@ def _epoch_and_scoring(found: Listed, types: Iterable[str], pace: Pace, *, worke
         clips["valid"] += valid
         clips["scored"] += found.count("test", name) + found.count("eval", name)
         clips["scored"] += valid if valid >= MIN_REFERENCE else train + valid  # the threshold is fitted to them
+        clips["scored"] += round(FIT_SHARE * train)  # and scores to these
     return clips["train"] * pace.train_s / workers + clips["valid"] * pace.read_s, clips["scored"] * pace.read_s

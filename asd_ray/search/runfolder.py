@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -23,6 +24,7 @@ from asd_ray.command import InputError
 from asd_ray.config import RunConfig, science
 from asd_ray.data.manifest import Manifest, read_labels, read_shard
 from asd_ray.files import write_whole, writing
+from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
 from asd_ray.search.space import SearchSpace
 from asd_ray.spelling import path_suggestion
@@ -123,12 +125,16 @@ class Plan:
         return Corpus(path=str(shards), fingerprint=self.manifest.fingerprint, classes=classes)
 
 
-def plan_clips(shards: Path, protocol_name: str) -> Plan:
-    """Roles of the clips of a shard folder. Raises InputError if no machine type can be judged."""
+def plan_clips(shards: Path, protocol_name: str, *, objective: str = "mean") -> Plan:
+    """Roles of the clips of a shard folder. Raises InputError if no machine type can be judged.
+
+    With the objective `proxy` no label chooses, and clips without any will do.
+    """
     manifest = Manifest.load(shards)
     clips = read_labels(shards, splits=("test", "eval"))
+    held_out = read_labels(shards, splits=("valid",)) if objective == PROXY else None
     protocol, not_searchable, table = judge_clips(
-        clips, manifest.machines, protocol_name=protocol_name, where=shards
+        clips, manifest.machines, protocol_name=protocol_name, where=shards, held_out=held_out
     )
     return Plan(
         manifest=manifest,
@@ -140,11 +146,17 @@ def plan_clips(shards: Path, protocol_name: str) -> Plan:
 
 
 def judge_clips(
-    clips: pa.Table, machines: Iterable[Machine], *, protocol_name: str, where: Path
+    clips: pa.Table,
+    machines: Iterable[Machine],
+    *,
+    protocol_name: str,
+    where: Path,
+    held_out: pa.Table | None = None,
 ) -> tuple[str, dict[str, str], pa.Table]:
     """The protocol, machine types that cannot be searched with the reason, and the clips with their roles.
 
-    `clips` are those of the splits test and eval. Raises InputError, naming `where`, if nothing can be searched.
+    `clips` are those of the splits test and eval; `held_out` those of valid, where they are to choose instead of
+    any label. Raises InputError, naming `where`, if nothing can be searched.
     """
     columns = {name: clips.column(name).to_pylist() for name in clips.column_names}
     pairs = zip(columns["split"], columns["is_anomaly"], strict=True)
@@ -159,14 +171,29 @@ def judge_clips(
     )
     present = machine_types(machines)
     missing = {name: "no labelled clips" for name in present if name not in set(columns["machine_type"])}
-    not_searchable = {**missing, **roles.not_searchable}
+    not_searchable, choosing = {**missing, **roles.not_searchable}, roles.choosing
+    if held_out is not None:
+        not_searchable, choosing = _without_stand_ins(held_out, present), np.zeros_like(roles.choosing)
     if all(name in not_searchable for name in present):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in not_searchable.items())
-        raise InputError(f"{where}: no machine type can be searched ({reasons}); add labelled test clips")
+        mend = "add labelled test clips" if held_out is None else "prepare it with a larger --valid-fraction"
+        raise InputError(f"{where}: no machine type can be searched ({reasons}); {mend}")
     table = clips.select(["clip_id", "split", "machine_type", "machine_id", "is_anomaly"])
-    for name, mask in (("chooses", roles.choosing), ("reports", roles.reporting)):
+    for name, mask in (("chooses", choosing), ("reports", roles.reporting)):
         table = table.append_column(name, pa.array(mask.tolist(), pa.bool_()))
     return protocol, not_searchable, table
+
+
+def _without_stand_ins(held_out: pa.Table, present: tuple[str, ...]) -> dict[str, str]:
+    """The machine types of which no clip can stand in for an anomaly, and why."""
+    ids: dict[str, set[str]] = {name: set() for name in present}
+    for row in held_out.select(["machine_type", "machine_id"]).to_pylist():
+        ids[row["machine_type"]].add(row["machine_id"])
+    return {
+        name: f"held-out clips of {len(found)} machine ids, and other ids are to stand in for anomalies"
+        for name, found in ids.items()
+        if len(found) < 2
+    }
 
 
 def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace, space_text: str) -> Run:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from ray.tune.search import Searcher
 
 from asd_ray.command import InputError
+from asd_ray.scoring.scores import AUTO
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import Confirmation, Training, open_confirmation
 from asd_ray.search.confirmation import Outcome as Confirmed
@@ -189,7 +190,8 @@ class StudySearcher(Searcher):
         self._tell(EpochDone(name=self._orders[trial_id]["uid"], report=report, lane=result.get("lane", "")))
         if trial_id in self._running and report["objective"]:
             uid, metrics = self._running[trial_id].uid, report["choosing"]
-            if self.studies.report(uid, report["epoch"], report["objective"], metrics=metrics):
+            scores = report["score"] if self._run.config.score.name == AUTO else None
+            if self.studies.report(uid, report["epoch"], report["objective"], metrics=metrics, scores=scores):
                 self._pruned.add(trial_id)
                 return True
         if self._deadline.over and not result.get("done"):
@@ -266,10 +268,16 @@ class StudySearcher(Searcher):
             self._tell(Left(name=training.name))
             return  # stopped half-way, by whatever: no result
         lost = "lost" in (result or {})
+        # By the score that the search chose for it: chosen anew, every seed would have another one.
+        values = report["objective"] | {
+            name: value
+            for name, score in training.candidate.scores.items()
+            if (value := report.get("objective_by_score", {}).get(name, {}).get(score)) is not None
+        }
         outcome = Confirmed(
             outcome="complete" if not reason else "lost" if lost else "failed",
             reason=reason,
-            objective=report["objective"],
+            objective=values,
         )
         self.confirmation.end(training, outcome)
         self._ended += 1
@@ -287,7 +295,7 @@ class StudySearcher(Searcher):
                 outcome="failed" if reason else "complete",
                 reason=reason,
                 epochs=report["epoch"],
-                values=report["objective"],
+                values=values,
                 number=self._ended,
                 total=self._ended + len(self._confirming) + len(self._to_confirm),
                 seed=training.seed,

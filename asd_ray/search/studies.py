@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.config import SearchConfig, patience_of
-from asd_ray.search.book import COPY, CURVES, REASON, VALUES, Book, Place, is_own, merged, name_of, owner_of
+from asd_ray.search.book import COPY, CURVES, VALUES, Book, Place, is_own, merged, name_of, owner_of
 from asd_ray.search.choice import TAUGHT, may_win, pareto_set
 from asd_ray.search.fixed import FixedPoints
 from asd_ray.search.memory import Memory
@@ -148,11 +148,13 @@ class Studies:
         values: Mapping[str, float],
         *,
         metrics: Mapping[str, Mapping[str, float]] | None = None,
+        scores: Mapping[str, str] | None = None,
     ) -> bool:
         """Note the objective of each machine type after an epoch; True when the trial should stop.
 
-        `metrics` has each machine type's objectives by name, where there are several. A replayed epoch of an
-        adopted trial is not judged again: the verdict that it got stands.
+        `metrics` has each machine type's objectives by name, where there are several; `scores` the score that
+        the values are of, where machine types choose theirs. A replayed epoch of an adopted trial is not judged
+        again: the verdict that it got stands.
         """
         running = self._running[uid]
         replayed = epoch in running.curve
@@ -161,6 +163,7 @@ class Studies:
         if len(self.objectives) > 1:
             assert metrics is not None
             running.values = {name: [metrics[name][which] for which in self.objectives] for name in values}
+        running.scores = dict(scores or {})
         self._memory.arrive(uid, epoch, running.curve[epoch])
         stop = self._stops(running, epoch, replayed=replayed)
         for place in () if replayed else running.places:
@@ -170,13 +173,10 @@ class Studies:
     def tell(self, uid: str, outcome: Outcome, *, reason: str = "") -> tuple[str, ...]:
         """End a trial, if complete with a report at least, in all studies that hold it: those whose best it is."""
         running = self._running[uid]
-        owner, types = running.places[0].trial_id, running.proposal.machine_types
+        types = running.proposal.machine_types
         curves = {name: {epoch: values[name] for epoch, values in running.curve.items()} for name in types}
-        self.storage.set_trial_user_attr(owner, CURVES, curves)
-        if running.values:
-            self.storage.set_trial_user_attr(owner, VALUES, running.values)
-        self.storage.set_trial_user_attr(owner, REASON, reason)
-        told = self._book.read(running.places[0]).user_attrs
+        owner, values, scores = running.places[0], running.values, running.scores
+        told = self._book.keep_told(owner, curves=curves, values=values, scores=scores, reason=reason)
         for place in running.places:
             self._finish(place, STATES[outcome], told)
         del self._running[uid]

@@ -34,3 +34,4 @@ class Running:
     places: list[Place]  # the owner's first
     curve: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> machine type -> objective
     values: dict[str, list[float]] = field(default_factory=dict)  # machine type -> several objectives, the latest
+    scores: dict[str, str] = field(default_factory=dict)  # machine type -> the score it chose, the latest

@@ -8,25 +8,22 @@ Axes: B batch, E embedding, K columns of a readout, N clips.
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from asd_ray.config import RunConfig, TrainConfig
-from asd_ray.data.resident import Batch, Clips, Index, Labels
+from asd_ray.data.resident import Batch, Clips, Index
 from asd_ray.losses.mixing import LossPoint, draw_mix
 from asd_ray.models import build_module, find_system, mel_rows
 from asd_ray.models.folding import folded
-from asd_ray.scoring.anomaly import make_score
-from asd_ray.scoring.metrics import MachineMetrics, machine_metrics
 from asd_ray.training.averaging import Mean
+from asd_ray.training.scored import Reading, Scored, Scorer
 from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles, precision_of, set_precision
 
-MIN_REFERENCE = 10  # a gamma distribution fitted to fewer scores says little
 # Scoring batches of a network of width 1: on a CPU larger ones fall out of its cache, on a GPU smaller ones leave
 # it idle.
 SCORING_BATCH = {"cpu": 2, "cuda": 256}
@@ -38,16 +35,14 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochResult:
-    """What an epoch gave; `scores` (of the clips at `scored`) and `metrics` where scoring was asked for."""
+    """What an epoch gave; `scored` where scoring was asked for."""
 
     epoch: int
     learning_rate: float
     train_loss: float
     valid_loss: float | None  # None: no clips were held out
     valid_accuracy: float | None
-    scored: Index = field(default_factory=lambda: np.empty(0, np.int64))
-    scores: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    metrics: dict[str, MachineMetrics] = field(default_factory=dict)
+    scored: Scored | None = None
 
 
 def learning_rate(train: TrainConfig, epoch: int) -> float:
@@ -103,11 +98,7 @@ class Training:
         labels = clips.labels
         self.train_index = labels.where(splits=["train"], machine_types=machine_types)
         self.valid_index = labels.where(splits=["valid"], machine_types=machine_types)
-        # Scored: what is to be judged, and the normal clips that set the threshold.
-        self.scored_index = np.concatenate(
-            [labels.where(splits=["test", "eval"], machine_types=machine_types)]
-            + [reference_clips(labels, machine_type) for machine_type in self.machine_types]
-        )
+        self.scorer = Scorer(config, labels, system=self.system, machine_types=self.machine_types)
         set_precision(config.train, self.device)
         self.compiled = world == 1 and compiles(config, clips=len(self.train_index), device=self.device)
 
@@ -184,7 +175,7 @@ class Training:
         """With the log-mel of this system alone."""
         return batch._replace(sgram_BFT=batch.sgram_BFT[:, self._rows])
 
-    def read(self, index_N: Index) -> "Reading":
+    def read(self, index_N: Index) -> Reading:
         """What the module, as it is now, says of clips, and their classes."""
         module = folded(self.reads)
         batch_size = max(1, round(SCORING_BATCH[self.device.type] / self.config.model.width))
@@ -202,14 +193,6 @@ class Training:
         return Reading(*(torch.cat(column).cpu()[asked_N] for column in zip(*parts, strict=True)))
 
 
-class Reading(NamedTuple):
-    """What the module says of N clips; on the CPU."""
-
-    embedding_NE: Tensor  # noqa: N815
-    readout_NK: Tensor  # noqa: N815
-    class_N: Tensor  # noqa: N815
-
-
 def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResult]:
     """Train on, epoch by epoch, up to the configured number; test clips are scored after the epochs named."""
     while training.epoch < training.config.train.epochs:
@@ -225,10 +208,7 @@ def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResul
         )
         # Other ranks hold the same network: one of them reads the clips.
         if training.epoch in score_at and training.rank == 0:
-            scored = training.scored_index
-            scores = score_clips(training, scored)
-            metrics = choosing_metrics(training, scored, scores=scores)
-            result = replace(result, scored=scored, scores=scores, metrics=metrics)
+            result = replace(result, scored=score_clips(training))
         yield result
 
 
@@ -240,47 +220,10 @@ def _validate(training: Training) -> tuple[float | None, float | None]:
     return training.system.loss.validate(reading.readout_NK, reading.class_N, training.loss)
 
 
-def score_clips(training: Training, index_N: Index) -> npt.NDArray[np.float64]:
-    """The anomaly score of each clip. Raises DivergedError where one is not finite."""
-    if not len(index_N):
-        return np.empty(0)
-    score = make_score(training.system.score or training.config.score.name)
-    reading = training.read(index_N)
-    logits_NC = training.system.loss.logits(reading.readout_NK, reading.class_N, training.loss)
-    scores = score.score(reading.embedding_NE.numpy(), logits_NC.numpy(), reading.class_N.numpy())
-    if not np.isfinite(scores).all():
-        broken = int((~np.isfinite(scores)).sum())
-        raise DivergedError(f"{broken} scores are not finite in epoch {training.epoch}")
-    return scores
-
-
-def reference_clips(labels: Labels, machine_type: str) -> Index:
-    """The normal clips of a machine type that its threshold is fitted to: the held-out ones.
-
-    Where fewer than MIN_REFERENCE are held out, the training clips join them; the threshold is then too low, for
-    a network knows the clips it was trained on.
-    """
-    held_out = labels.where(splits=["valid"], machine_types=[machine_type])
-    if len(held_out) >= MIN_REFERENCE:
-        return held_out
-    return labels.where(splits=["train", "valid"], machine_types=[machine_type])
-
-
-def choosing_metrics(
-    training: Training, index_N: Index, *, scores: npt.NDArray[np.float64]
-) -> dict[str, MachineMetrics]:
-    """The metrics of each machine type on the clips whose labels may be seen here."""
-    labels = training.clips.labels
-    found = {}
-    for machine_type in training.machine_types:
-        judged = np.isin(labels.split[index_N], ["test", "eval"]) & (labels.is_anomaly[index_N] >= 0)
-        chosen = judged & (labels.machine_type[index_N] == machine_type)
-        clips = index_N[chosen]
-        found[machine_type] = machine_metrics(
-            machine_type,
-            labels.machine_id[clips],
-            is_anomaly=labels.is_anomaly[clips] == 1,
-            score=scores[chosen],
-            max_fpr=training.config.score.max_fpr,
-        )
-    return found
+def score_clips(training: Training) -> Scored:
+    """All that is to be scored, by every score. Raises DivergedError where the network says what is not finite."""
+    reading = training.read(training.scorer.index)
+    finite_N = reading.embedding_NE.isfinite().all(dim=1) & reading.readout_NK.isfinite().all(dim=1)
+    if not finite_N.all():
+        raise DivergedError(f"{(~finite_N).sum()} scores are not finite in epoch {training.epoch}")
+    return training.scorer.score(reading)

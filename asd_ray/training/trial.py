@@ -2,7 +2,8 @@
 
 <folder>/state.pt         what the next epoch depends on, with the history; state.pt.previous: one epoch older
 <folder>/metrics.json     every epoch so far
-<folder>/scores.parquet   the score of every scored clip, as last scored
+<folder>/stand_ins.parquet  the same of stand-ins for anomalies, where these choose
+<folder>/scores.parquet   the scores of every scored clip, as last scored: `score`, which counts, and all by name
 """
 
 from collections.abc import Callable
@@ -20,10 +21,11 @@ from asd_ray.config import signature
 from asd_ray.data.resident import Clips, Labels
 from asd_ray.files import to_json, write_whole, writing
 from asd_ray.places import place
-from asd_ray.scoring.metrics import MachineMetrics, objective_value
+from asd_ray.scoring.metrics import PROXY, MachineMetrics, objective_value
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import EpochResult, Training, fit
 from asd_ray.training.order import Order, Report
+from asd_ray.training.scored import Scored
 
 
 class Trial:
@@ -72,7 +74,12 @@ class Trial:
         return self.history[to]
 
     def _report(self, result: EpochResult, *, seconds: float) -> Report:
-        name = self.training.config.score.objective
+        name, scored = self.training.config.score.objective, result.scored
+        values = {
+            machine_type: {score: objective_value(metrics, name) for score, metrics in found.items()}
+            for machine_type, found in (scored.metrics if scored else {}).items()
+        }
+        chosen = scored.chosen if scored else {}
         return {
             "epoch": result.epoch,
             "learning_rate": result.learning_rate,
@@ -82,19 +89,36 @@ class Trial:
             "seconds": round(seconds, 3),
             "objective": {
                 machine_type: value
-                for machine_type, metrics in result.metrics.items()
-                if (value := objective_value(metrics, name)) is not None
+                for machine_type, score in chosen.items()
+                if (value := values[machine_type][score]) is not None
             },
-            "choosing": {machine_type: flat(metrics) for machine_type, metrics in result.metrics.items()},
+            "choosing": {name: flat(metrics) for name, metrics in (scored.counted if scored else {}).items()},
+            "score": chosen,
+            "objective_by_score": values,
+            "proxy": self._proxy(scored) if scored else {},
         }
 
+    def _proxy(self, scored: Scored) -> dict[str, float]:
+        """The objective on stand-ins, per machine type that has some, by the score that counts."""
+        max_fpr = self.training.config.score.max_fpr
+        found = {
+            name: one.metrics(scored.chosen[name], machine_type=name, max_fpr=max_fpr)
+            for name, one in scored.stand_ins.items()
+        }
+        values = {name: objective_value(metrics, PROXY) for name, metrics in found.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
     def _write(self, result: EpochResult) -> None:
-        if len(result.scored):
-            write_scores(self.folder / "scores.parquet", self.training.clips.labels, result)
+        if result.scored is not None:
+            write_scores(self.folder / "scores.parquet", self.training.clips.labels, result.scored)
+            if self.training.config.score.objective == PROXY:
+                write_stand_ins(self.folder / "stand_ins.parquet", result.scored)
         # The state comes last: once it says that an epoch is done, all the rest of it is on disk.
         history = list(self.history.values())
         write_whole(self.folder / "metrics.json", to_json(history))
         state = {"signature": self._signature, "history": history, **self.training.state_dict()}
+        if result.scored is not None and result.scored.normals is not None:
+            state["normals"] = result.scored.normals._asdict()
         checkpoint.save(self.folder / "state.pt", state)
 
     def _resume(self) -> bool:
@@ -125,14 +149,37 @@ def flat(metrics: MachineMetrics) -> dict[str, Any]:
     }
 
 
-def write_scores(path: Path, labels: Labels, result: EpochResult) -> None:
+def write_scores(path: Path, labels: Labels, scored: Scored) -> None:
     """The scores of an epoch, without any label."""
-    index = result.scored
+    index = scored.index
     columns = {
         "clip_id": labels.clip_id[index].tolist(),
         "machine_type": labels.machine_type[index].tolist(),
         "split": labels.split[index].tolist(),
-        "score": result.scores.tolist(),
+        "score": scored.of_record(labels.machine_type[index]),
+        **scored.by_score,
     }
+    _write_table(path, pa.table(columns))
+
+
+def write_stand_ins(path: Path, scored: Scored) -> None:
+    """Held-out clips heard as their own and as other machine ids; no label is among them."""
+    tables = [
+        pa.table(
+            {
+                "clip_id": found.clip_id.tolist(),
+                "machine_type": [machine_type] * len(found.clip_id),
+                "machine_id": found.machine_id.tolist(),
+                "is_stand_in": found.is_stand_in,
+                "score": found.by_score[scored.chosen[machine_type]],
+                **found.by_score,
+            }
+        )
+        for machine_type, found in scored.stand_ins.items()
+    ]
+    _write_table(path, pa.concat_tables(tables))
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
     with writing(path) as file:
-        pq.write_table(pa.table(columns), file, write_page_checksum=True)
+        pq.write_table(table, file, write_page_checksum=True)

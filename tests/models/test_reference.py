@@ -10,11 +10,12 @@ from torch import Tensor
 from asd_ray.command import InputError
 from asd_ray.losses.margin import margin_logits
 from asd_ray.losses.mixing import CORNERS, Mix, cube_loss, mix_clips
+from asd_ray.losses.system_loss import MarginLoss
 from asd_ray.models import build_module
 from asd_ray.models.classifier import Classifier
 from asd_ray.models.reference import load_reference_state_dict
 from asd_ray.models.sgram import LogMel
-from asd_ray.scoring.anomaly import MarginCrossEntropy
+from asd_ray.scoring.scores import make_score, outputs_of
 
 
 @pytest.fixture
@@ -39,7 +40,11 @@ def test_every_stage_of_the_network_gives_the_published_numbers(classifier, case
     assert_close(seen["picture"][:, 2, ::8, ::16], case.published("tagram"), relative=1e-4)
     assert_close(embedding_BE, case.published("embedding"), relative=1e-4)
     assert_close(logits_BC, case.published("logits"), relative=1e-4)
-    score_B = MarginCrossEntropy().score(embedding_BE.numpy(), logits_BC.numpy(), case.class_B.numpy())
+    point = replace(CORNERS["noisy_arcmix"], margin=case.margin, scale=case.scale)
+    outputs = outputs_of(
+        MarginLoss(), point, embedding_BE=embedding_BE, readout_BK=cosine_BC, class_B=case.class_B
+    )
+    score_B = make_score("margin_cross_entropy").score(outputs)
     np.testing.assert_allclose(score_B, case.published("score"), rtol=1e-4)
 
 

@@ -8,7 +8,7 @@ from asd_ray.command import InputError
 from asd_ray.config import TUNABLE
 from asd_ray.models import SYSTEMS, build_module
 from asd_ray.models.sgram import LogMel, MelSettings
-from asd_ray.scoring.anomaly import SCORES
+from asd_ray.scoring.scores import SCORES
 
 TYPES = ["fan"] * 4 + ["pump"] * 3
 

@@ -20,7 +20,8 @@ from asd_ray.search.runfolder import TRIALS, Plan, plan_clips
 from asd_ray.search.storage import open_studies
 from tests.local_search import Change, Commander, begin, clips_for, confirmation_of, search
 
-SETTINGS = ["search.trials=3", "search.confirm=1", "search.seeds=2", "train.epochs=2"]
+# With every choice that there is: which score each machine type has, and which configs an ensemble.
+SETTINGS = ["search.trials=3", "search.confirm=2", "search.seeds=2", "train.epochs=2", "score.name=auto"]
 Turn = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
 
 
@@ -126,6 +127,7 @@ def choices(folder: Path, summary: Summary) -> dict[str, object]:
         (
             machine.machine_type,
             machine.best.place,
+            machine.best.score,
             machine.best.params,
             machine.best.objective,
             machine.best.threshold,
@@ -138,6 +140,15 @@ def choices(folder: Path, summary: Summary) -> dict[str, object]:
         for machine in summary.machines
         if machine.confirmed is not None
     ]
+    scores_chose = [
+        [(row.name, row.choosing, row.counts) for row in machine.scores] for machine in summary.machines
+    ]
+    ensembles = [
+        (machine.ensemble.members, machine.ensemble.choosing)
+        for machine in summary.machines
+        if machine.ensemble is not None
+    ]
+    assert len(ensembles) == len(summary.machines)
     models = {path.parent.name: path.read_bytes() for path in folder.glob("models/*/*")}
     plan = confirmation_of(folder).plan
     return locals() | {"studies": None, "folder": None, "summary": None, "run": None}

@@ -7,7 +7,18 @@ import pytest
 from sklearn.covariance import LedoitWolf
 
 from asd_ray.command import InputError
-from asd_ray.scoring.scores import Centre, CrossEntropy, Mahalanobis, Neighbours, Outputs, Score
+from asd_ray.scoring.scores import (
+    SCORES,
+    Centre,
+    CrossEntropy,
+    Mahalanobis,
+    Neighbours,
+    Outputs,
+    Score,
+    best_score,
+    check_score,
+    make_score,
+)
 
 FITTED = [Centre, Neighbours, Mahalanobis]
 
@@ -124,3 +135,28 @@ def test_mahalanobis_measures_in_the_scatter_around_the_means_of_all_ids():
     np.testing.assert_allclose(ours**2, model.mahalanobis(units - means[class_N]), rtol=2e-2)
     wide, narrow = [0.98, 0.0, 0.2], [0.98, 0.2, 0.0]
     assert np.diff(score.score(outputs([wide, narrow])))[0] > 0  # as far off, but where nothing scatters
+
+
+@pytest.mark.parametrize("name", sorted(SCORES))
+def test_every_score_of_the_table_gives_one_finite_number_per_clip(name):
+    rng, score = np.random.default_rng(0), make_score(name)
+    score.fit(rng.normal(size=(20, 8)), rng.integers(3, size=20))
+    logits_BC = rng.normal(size=(5, 3))
+    score_B = score.score(Outputs(rng.normal(size=(5, 8)), logits_BC, logits_BC, rng.integers(3, size=5)))
+    assert score_B.shape == (5,)
+    assert np.isfinite(score_B).all()
+
+
+def test_an_unknown_score_is_refused_with_the_nearest_name():
+    check_score("auto")
+    for refused in (check_score, make_score):
+        with pytest.raises(InputError, match="did you mean margin_cross_entropy"):
+            refused("margin_crossentropy")
+    with pytest.raises(InputError, match="no machine type has chosen"):
+        make_score("auto")
+
+
+def test_of_equal_scores_the_published_one_is_chosen():
+    assert best_score(dict.fromkeys(SCORES, 0.5)) == "margin_cross_entropy"
+    assert best_score(dict.fromkeys(SCORES, None)) == "margin_cross_entropy"
+    assert best_score({"margin_cross_entropy": 0.5, "centre": 0.6}) == "centre"

@@ -11,18 +11,17 @@ from torch import Tensor, nn
 
 from asd_ray.config import RunConfig, TrainConfig
 from asd_ray.data.resident import Block, Resident
-from asd_ray.scoring.metrics import machine_metrics
-from asd_ray.training import checkpoint, loop
+from asd_ray.scoring.metrics import MachineMetrics, machine_metrics
+from asd_ray.training import checkpoint, scored
 from asd_ray.training.loop import (
     DivergedError,
     EpochResult,
     Training,
-    choosing_metrics,
     fit,
     learning_rate,
-    reference_clips,
     score_clips,
 )
+from asd_ray.training.scored import Scored, choosing_metrics, reference_clips
 from tests.training.conftest import block_of
 
 MakeTraining = Callable[..., Training]
@@ -37,6 +36,12 @@ def labelled(clips: Resident, is_anomaly: np.ndarray) -> Resident:
 
 def run(training: Training, *, score_at: tuple[int, ...] = (3,)) -> list[EpochResult]:
     return list(fit(training, score_at=score_at))
+
+
+def scored_last(results: list[EpochResult]) -> Scored:
+    found = results[-1].scored
+    assert found is not None
+    return found
 
 
 def weights(training: Training) -> dict[str, Tensor]:
@@ -67,7 +72,8 @@ def test_a_trial_that_goes_on_from_its_file_ends_bit_for_bit_as_one_without_a_br
     assert losses(found) == losses(expected)
     assert [result.epoch for result in found] == [1, 2, 3]
     assert same(weights(rest), weights(whole))
-    assert np.array_equal(found[-1].scores, expected[-1].scores)
+    for name, scores in scored_last(found).by_score.items():
+        assert np.array_equal(scores, scored_last(expected).by_score[name]), name
     moments = [training.optimizer.state_dict()["state"] for training in (rest, whole)]
     assert all(
         torch.equal(one[k], other[k])
@@ -142,9 +148,9 @@ def test_scored_are_the_test_clips_and_the_normal_clips_that_set_the_threshold(
     make_training: MakeTraining, clips: Resident, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = clips.labels.split
-    assert sorted(make_training().scored_index.tolist()) == list(range(20))  # two held out: too few alone
-    monkeypatch.setattr(loop, "MIN_REFERENCE", 2)
-    assert sorted(make_training().scored_index.tolist()) == np.flatnonzero(split != "train").tolist()
+    assert sorted(make_training().scorer.scored_index.tolist()) == list(range(20))  # two held out: too few alone
+    monkeypatch.setattr(scored, "MIN_REFERENCE", 2)
+    assert sorted(make_training().scorer.scored_index.tolist()) == np.flatnonzero(split != "train").tolist()
     for name in TYPES:
         chosen = reference_clips(clips.labels, name)
         assert set(clips.labels.machine_type[chosen]) == {name}
@@ -153,15 +159,17 @@ def test_scored_are_the_test_clips_and_the_normal_clips_that_set_the_threshold(
 
 def test_scores_come_only_after_the_epochs_asked_for(make_training: MakeTraining) -> None:
     results = run(make_training(), score_at=(1, 3))
-    assert [len(result.scores) for result in results] == [20, 0, 20]
-    assert [bool(result.metrics) for result in results] == [True, False, True]
+    assert [result.scored is not None for result in results] == [True, False, True]
+    assert results[0].scored is not None
+    assert len(results[0].scored.index) == 20
 
 
 def test_labels_never_reach_the_training(make_training: MakeTraining, clips: Resident) -> None:
     other = labelled(clips, 1 - clips.labels.is_anomaly)
     one, two = run(make_training()), run(make_training(clips=other))
     assert losses(one) == losses(two)
-    assert np.array_equal(one[-1].scores, two[-1].scores)
+    for name, scores in scored_last(one).by_score.items():
+        assert np.array_equal(scores, scored_last(two).by_score[name]), name
 
 
 def test_choosing_sees_visible_labels_alone(make_training: MakeTraining, clips: Resident) -> None:
@@ -169,12 +177,21 @@ def test_choosing_sees_visible_labels_alone(make_training: MakeTraining, clips: 
     is_anomaly = clips.labels.is_anomaly.copy()
     is_anomaly[hidden] = -1
     training = make_training(clips=labelled(clips, is_anomaly))
-    index = training.scored_index
-    scores = score_clips(training, index)
-    found = choosing_metrics(training, index, scores=scores)
+    every = score_clips(training)
+    index, scores, labels = every.index, every.by_score["margin_cross_entropy"], training.clips.labels
+
+    def metrics(scores: np.ndarray) -> dict[str, MachineMetrics]:
+        config = training.config.score
+        return {
+            name: choosing_metrics(labels, index, scores=scores, machine_type=name, config=config)
+            for name in TYPES
+        }
+
+    found = metrics(scores)
+    assert found == every.counted
     shuffled = scores.copy()
     shuffled[np.isin(index, hidden)] = np.random.default_rng(0).permutation(1e3 * scores[np.isin(index, hidden)])
-    assert choosing_metrics(training, index, scores=shuffled) == found
+    assert metrics(shuffled) == found
     for name in TYPES:
         clip = np.flatnonzero(
             (clips.labels.machine_type == name) & (clips.labels.split == "test") & (is_anomaly >= 0)
@@ -192,14 +209,15 @@ def test_choosing_sees_visible_labels_alone(make_training: MakeTraining, clips: 
 
 def test_with_all_labels_hidden_every_metric_is_undefined(make_training: MakeTraining, clips: Resident) -> None:
     (*_, last) = run(make_training(clips=labelled(clips, np.full(20, -1))))
-    assert [metrics.averaged.auc for metrics in last.metrics.values()] == [None, None]
+    assert last.scored is not None
+    assert [metrics.averaged.auc for metrics in last.scored.counted.values()] == [None, None]
 
 
 def test_only_the_machine_types_asked_for_are_trained_on_and_scored(clips: Resident, config: RunConfig) -> None:
     training = Training(config, clips, num_classes=4, machine_types=("pump",))
-    used = np.concatenate([training.train_index, training.valid_index, training.scored_index])
+    used = np.concatenate([training.train_index, training.valid_index, training.scorer.scored_index])
     assert set(clips.labels.machine_type[used]) == {"pump"}
-    assert set(run(training)[-1].metrics) == {"pump"}
+    assert set(scored_last(run(training)).metrics) == {"pump"}
 
 
 class Recorder(nn.Module):
@@ -236,7 +254,7 @@ def test_the_parts_of_two_workers_make_up_the_batch_of_one(clips: Resident, conf
 def test_only_the_first_worker_validates_and_scores(clips: Resident, config: RunConfig) -> None:
     training = Training(config, clips, num_classes=4, machine_types=TYPES, rank=1, world=2)
     (*_, last) = run(training)
-    assert (last.valid_loss, last.valid_accuracy, len(last.scores), last.metrics) == (None, None, 0, {})
+    assert (last.valid_loss, last.valid_accuracy, last.scored) == (None, None, None)
 
 
 def test_without_held_out_clips_validation_is_left_out(make_training: MakeTraining, clips: Resident) -> None:

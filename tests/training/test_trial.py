@@ -11,6 +11,7 @@ import torch
 
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Resident
+from asd_ray.scoring.scores import OF_EMBEDDINGS
 from asd_ray.training import checkpoint
 from asd_ray.training.order import Order, Report
 from asd_ray.training.trial import Trial
@@ -57,9 +58,17 @@ def test_the_files_hold_the_state_the_metrics_and_the_scores(
     assert names == ["metrics.json", "scores.parquet", "state.pt", "state.pt.previous"]
     assert json.loads((folder / "metrics.json").read_text()) == reports
     table = pq.read_table(folder / "scores.parquet")
-    assert table.column_names == ["clip_id", "machine_type", "split", "score"]  # no label among them
+    assert table.column_names == [
+        "clip_id",
+        "machine_type",
+        "split",
+        "score",
+        *OF_EMBEDDINGS,
+    ]  # no label among them
     assert set(table.column("clip_id").to_pylist()) == set(clips.labels.clip_id.tolist())
-    assert np.isfinite(table.column("score").to_numpy()).all()
+    for name in ("score", *OF_EMBEDDINGS):
+        assert np.isfinite(table.column(name).to_numpy()).all()
+    assert table.column("score").equals(table.column("margin_cross_entropy"))
     state = checkpoint.load(folder / "state.pt")
     assert state is not None
     assert state["epoch"] == 3
