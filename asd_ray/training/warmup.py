@@ -23,7 +23,7 @@ import torch
 from asd_ray.clip import NUM_SAMPLES
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, replace
-from asd_ray.data.resident import PCM_SCALE, Block, Labels, Resident
+from asd_ray.data.resident import PCM_SCALE, Block, Labels, OnDevice, Resident
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.training.loop import Training
@@ -87,7 +87,8 @@ def _measure(config: RunConfig, num_classes: int, on_gpu: bool) -> Pace:
 
     def training(batch_size: int) -> Training:
         sized = replace(config, {("train", "batch_size"): batch_size}, where="warm-up")
-        clips = noise(batch_size, num_classes=num_classes, to_sgram=LogMel(find_system(config.model.name).mel))
+        here = noise(batch_size, num_classes=num_classes, to_sgram=LogMel(find_system(config.model.name).mel))
+        clips = OnDevice(here, device) if on_gpu else here
         return Training(sized, clips, num_classes=num_classes, machine_types=(_MACHINE_TYPE,), device=device)
 
     small = training(2)  # what is slow but once: libraries are loaded, kernels chosen
