@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.forecast import Forecast
 from asd_ray.search.pruning import rungs
 from asd_ray.training.step import compiles
@@ -64,6 +65,7 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     yield f"studies   {len(forecast.searched)}: {', '.join(forecast.searched)}"
     for name, reason in forecast.not_searchable.items():
         yield f"          {name} is trained on but not searched: {reason}"
+    yield from _not_reportable(forecast)
     yield f"space     {forecast.space.question}"
     yield f"          system: {' or '.join(forecast.space.systems) or config.model.name}"
     for name, spec in forecast.space.params.items():
@@ -82,6 +84,15 @@ def _lines(forecast: Forecast) -> Iterator[str]:
             f"{search.seeds} seeds each"
         )
     yield from _costs(forecast)
+
+
+def _not_reportable(forecast: Forecast) -> Iterator[str]:
+    """Machine types whose best config nobody could judge afterwards, and why."""
+    reporting = forecast.roles.filter(forecast.roles.column("reports")).to_pylist()
+    for name in forecast.searched:
+        labels = [(row["machine_id"], row["is_anomaly"]) for row in reporting if row["machine_type"] == name]
+        if reason := why_unusable(labels):
+            yield f"          {name} is searched, but its best config cannot be judged: {reason} report"
 
 
 def _costs(forecast: Forecast) -> Iterator[str]:
