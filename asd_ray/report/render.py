@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
+from asd_ray.report.compare import Compared, Comparison
+from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.figures import trials_figure
 from asd_ray.report.panels import detection_panel, progress_panel
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
@@ -144,9 +146,36 @@ def cells(machine: MachineSummary, *, optimistic: bool) -> tuple[str, str, str]:
     return choosing, reporting, started
 
 
+def compared_cells(one: Compared, *, optimistic: bool) -> tuple[str, ...]:
+    """Trial, choosing, reporting, difference, and how sure: a search in a comparison."""
+    machine = one.machine
+    if machine is None or machine.best is None:
+        return ("not searched" if machine is None else "none is complete", "", "", "", "")
+    choosing, *_ = cells(machine, optimistic=optimistic)
+    reporting = marked(with_interval(machine.best_estimate), optimistic)
+    difference = one.why_not
+    if one.difference is not None:
+        text = marked(with_interval(one.difference, signed=True), optimistic)
+        difference = f"{text}: {verdict_of(one.difference)}"
+    return (machine.best.uid, choosing, reporting, difference, machine.standing)
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """One file as index.html is, of several searches."""
+    environment = _environment(optimistic=False, autoescape=True)  # each search says for itself whether it is
+    return environment.get_template("comparison.html.jinja").render(
+        comparison=comparison,
+        cells=lambda one: compared_cells(one, optimistic=comparison.optimistic[one.run]),
+    )
+
+
 def markdown(summary: Summary) -> str:
     # Not escaped: machine types and ids are letters, digits, '-' and '_' by their parser.
-    return _environment(summary, autoescape=False).get_template("report.md.jinja").render(_context(summary))
+    return (
+        _environment(optimistic=summary.optimistic, autoescape=False)
+        .get_template("report.md.jinja")
+        .render(_context(summary))
+    )
 
 
 def page(summary: Summary) -> str:
@@ -154,7 +183,7 @@ def page(summary: Summary) -> str:
     max_fpr = summary.run.config.score.max_fpr
     own = {machine.machine_type: machine.best.reporting if machine.best else None for machine in summary.machines}
     return (
-        _environment(summary, autoescape=True)
+        _environment(optimistic=summary.optimistic, autoescape=True)
         .get_template("index.html.jinja")
         .render(
             _context(summary),
@@ -177,7 +206,7 @@ def _context(summary: Summary) -> dict[str, Any]:
     return {"summary": summary, "run": summary.run, "baseline": baseline_name(summary.run)}
 
 
-def _environment(summary: Summary, *, autoescape: bool) -> jinja2.Environment:
+def _environment(*, optimistic: bool, autoescape: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asd_ray.report"),
         undefined=jinja2.StrictUndefined,
@@ -185,7 +214,6 @@ def _environment(summary: Summary, *, autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    optimistic = summary.optimistic
     environment.filters |= {
         "param": lambda value: value if isinstance(value, str) else f"{value:.3g}",
         "percent": lambda value: marked(percent(value), optimistic),
