@@ -140,6 +140,7 @@ def search(
     deadline: Deadline | None = None,
     address: str | None = None,
     trackers: Sequence[Tracker] = (),
+    call: str = "",
 ) -> Summary:
     """Search the best config for every machine type; goes on with what the run folder holds.
 
@@ -148,7 +149,8 @@ def search(
     `asd_ray.search.events` has it; `trackers` keep books of it, and cannot stop it. `storage` is the URL of a
     PostgreSQL server to keep the studies in, not in the run folder; `deadline` is when this call ends (default:
     `search.hours` from now); `address` is that of a Ray cluster to search on, `auto` or host:port (default: this
-    machine). Raises InputError for what a user can mend, KeyboardInterrupt when interrupted.
+    machine); `call` is the command, for the report. Raises InputError for what a user can mend, KeyboardInterrupt
+    when interrupted.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     deadline = deadline or Deadline(config.search.hours)
@@ -161,7 +163,7 @@ def search(
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
     with run_lock(folder, tell=tell):
         store = find_store(folder, storage)
-        run = run.model_copy(update={"storage": store.kept})
+        run = run.model_copy(update={"storage": store.kept, "calls": [call] if call else []})
         with store.held():
             remove_unfinished(folder)
             runfolder.open_run(folder, run, clips=plan.clips)

@@ -10,6 +10,7 @@ A search that was stopped, by Ctrl-C or worse, goes on by the same call.
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections import Counter
@@ -185,6 +186,7 @@ def command(arguments: argparse.Namespace) -> int:
                 storage=arguments.storage,
                 deadline=deadline,
                 address=joined,
+                call=f"python launch/tune.py {called()}".rstrip(),
                 tell=view.tell,
                 trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
             )
@@ -249,12 +251,14 @@ def find_shards(arguments: argparse.Namespace) -> Path:
     )
 
 
+def called() -> str:
+    """The arguments of this call, without passwords."""
+    return shlex.join(hide_passwords(word) for word in sys.argv[1:])
+
+
 def again(arguments: argparse.Namespace, folder: Path) -> str:
     """The arguments that continue this search."""
-    import shlex
-
-    words = [hide_passwords(word) for word in sys.argv[1:]]
-    return shlex.join(words if arguments.run else [*words, "--run", str(folder)])
+    return called() if arguments.run else f"{called()} --run {shlex.quote(str(folder))}".lstrip()
 
 
 def print_progress(done: int, total: int) -> None:

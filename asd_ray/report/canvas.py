@@ -23,8 +23,12 @@ class Panel:
     """One figure: its axes side by side, then its SVG."""
 
     def __init__(self, columns: int) -> None:
-        self.figure = Figure(figsize=(3.4 * columns, 2.5), layout="constrained", facecolor="none")
+        self.figure = Figure(figsize=(3.4 * columns, 2.5), facecolor="none")
         FigureCanvasSVG(self.figure)
+        # Room for labels and legend; to have it measured takes as long as all the drawing.
+        self.figure.subplots_adjust(
+            left=0.15 / columns, right=1 - 0.03 / columns, bottom=0.19, top=0.86, wspace=0.24
+        )
         self.axes: list[Axes] = [self.figure.add_subplot(1, columns, place + 1) for place in range(columns)]
         for axes in self.axes:
             axes.set_facecolor("none")

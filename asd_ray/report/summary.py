@@ -6,6 +6,7 @@ seeds.
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from asd_ray.report.judging import Judged, judge, read_scores, read_stand_ins, r
 from asd_ray.report.pareto import ParetoPoint, pareto_points
 from asd_ray.report.published import is_dcase_2020
 from asd_ray.report.response import Response, response_of
-from asd_ray.report.rows import TrialRow, read_rows
+from asd_ray.report.rows import TrialRow, read_history, read_rows
 from asd_ray.report.scores import ScoreRow, Tables, score_rows
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.metrics import PROXY
@@ -84,6 +85,7 @@ class Summary:
     run: Run
     machines: tuple[MachineSummary, ...]
     trials: tuple[TrialRow, ...]
+    confirming_seconds: float = 0.0  # of training, over all that confirmed
     dcase_2020: bool = False  # whether publications report on the same test clips
 
     def counts(self) -> dict[str, int]:
@@ -142,6 +144,7 @@ def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> S
             replace(machine, problems=(*machine.problems, *problems[machine.machine_type])) for machine in machines
         ),
         trials=trials,
+        confirming_seconds=reader.confirming_seconds(),
         dcase_2020=is_dcase_2020(clips),
     )
 
@@ -196,6 +199,14 @@ class _Reader:
         folder = self._folder / TRIALS / place
         scores = read_scores(folder / "scores.parquet", mend=mend)
         return scores, read_stand_ins(folder, config=self._run.config.score, mend=mend)
+
+    def confirming_seconds(self) -> float:
+        """Of all trainings that confirm; a damaged history counts as nothing."""
+        seconds = 0.0
+        for training in () if self._confirmation is None else self._confirmation.trainings():
+            with suppress(InputError):
+                seconds += sum(epoch.seconds for epoch in read_history(self._folder / TRIALS / training.place))
+        return seconds
 
     def _trial(
         self, machine_type: str, found: tuple[str, FrozenTrial] | None, problems: list[str]

@@ -78,6 +78,7 @@ class Run(Strict):
     not_searchable: dict[str, str] = Field(description="machine types without a study, and why")
     corpus: Corpus
     storage: Kept = Kept()
+    calls: list[str] = Field(default=[], description="the commands that searched here, in their order")
     config: RunConfig
     space: SearchSpace
     space_text: str
@@ -221,6 +222,7 @@ def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
             raise InputError(f"{path}: {difference}; use another --run, or the settings of this one")
         if before.storage != run.storage:  # no lock of the folder keeps two drivers from beginning at one time
             raise InputError(f"{path}: another search has begun there just now; call again")
+        run = run.model_copy(update={"calls": list(dict.fromkeys([*before.calls, *run.calls]))})
     with writing(folder / CLIPS) as file:
         pq.write_table(clips, file, write_page_checksum=True)
     write_whole(path, dump(run.model_dump()))  # last: a folder with run.yaml is a run

@@ -21,7 +21,7 @@ from asd_ray.report.summary import edges
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
 from asd_ray.search.journal import run_lock
-from asd_ray.search.runfolder import CLIPS, TRIALS, read_run
+from asd_ray.search.runfolder import CLIPS, TRIALS, open_run, read_run
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import open_studies
 from asd_ray.strict_yaml import load
@@ -86,6 +86,17 @@ def test_what_the_page_quotes_is_escaped(folder: Path) -> None:
     text = page(replace(summary, machines=(first, *summary.machines[1:])))
     assert "&lt;script&gt;alert(1)" in text
     assert "<script" not in text
+
+
+def test_the_page_says_by_which_commands_it_came_about_and_what_it_took(folder: Path) -> None:
+    run, clips = read_run(folder)
+    for call in ("tune.py --trials 2", "tune.py --trials <4>", "tune.py --trials 2"):
+        open_run(folder, run.model_copy(update={"calls": [call]}), clips=clips)
+    again, _ = read_run(folder)
+    assert again.calls == ["tune.py --trials 2", "tune.py --trials <4>"]
+    text = page(replace(rebuild(folder), confirming_seconds=5400.0))
+    assert "<dd><code>tune.py --trials &lt;4&gt;</code></dd>" in text
+    assert "1.50 in confirming; a lane is 1 worker of 1 CPU and a GPU if there is one" in text
 
 
 def test_rebuilding_changes_nothing(folder: Path) -> None:
