@@ -1,8 +1,11 @@
 """Small figures of the page, one machine type each: where a detector fails, and what the search gained when."""
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from asd_ray.report.canvas import ANOMALOUS, INK, NORMAL, PRUNED, panel
@@ -12,17 +15,16 @@ from asd_ray.report.summary import Summary
 BINS = 24
 
 
-def detection_panel(judged: Judged, *, max_fpr: float) -> str:
-    """ROC curve of the reporting clips of all ids with the part that pAUC counts shaded, and their scores.
+def roc_panel(judged: Judged, *, max_fpr: float) -> str:
+    """ROC curve of the reporting clips of all ids, with the part that pAUC counts shaded.
 
     "" where clips of one kind only report: there is no curve then.
     """
-    truth = np.array([row[2] for row in judged.reported], dtype=bool)
-    score = np.array([row[3] for row in judged.reported])
+    truth, score = _reported(judged)
     if truth.all() or not truth.any():
         return ""
-    with panel(f"detection {judged.choosing.machine_type}", columns=2) as drawn:
-        curve, scores = drawn.axes
+    with panel(f"roc {judged.choosing.machine_type}") as drawn:
+        (curve,) = drawn.axes
         false_rate, true_rate, _ = roc_curve(truth, score)
         counted = np.append(false_rate[false_rate <= max_fpr], max_fpr)
         curve.fill_between(
@@ -31,13 +33,44 @@ def detection_panel(judged: Judged, *, max_fpr: float) -> str:
         curve.plot(false_rate, true_rate, color=ANOMALOUS)
         curve.plot([0, 1], [0, 1], color=PRUNED, linewidth=0.8, linestyle=":")
         curve.set(xlabel="normal clips taken for anomalies", ylabel="anomalies found", xlim=(0, 1), ylim=(0, 1.02))
-        edges = np.histogram_bin_edges(score, bins=BINS)
-        for wanted, color, label in ((False, NORMAL, "normal"), (True, ANOMALOUS, "anomalous")):
-            scores.hist(score[truth == wanted], bins=list(edges), color=color, alpha=0.65, label=label)
-        scores.axvline(judged.threshold.value, color=INK, linewidth=0.9, linestyle="--", label="threshold")
-        scores.set(xlabel="anomaly score", ylabel="clips")
-        drawn.legend(scores)
     return drawn.svg
+
+
+def score_panel(judged: Judged) -> str:
+    """Histogram of the scores of normal and of anomalous reporting clips, and the threshold."""
+    truth, score = _reported(judged)
+    with panel(f"scores {judged.choosing.machine_type}") as drawn:
+        (axes,) = drawn.axes
+        _histograms(axes, score, truth)
+        axes.axvline(judged.threshold.value, color=INK, linewidth=0.9, linestyle="--", label="threshold")
+        axes.set(xlabel="anomaly score", ylabel="clips")
+        drawn.legend(axes)
+    return drawn.svg
+
+
+def angle_panel(judged: Judged, angles: Sequence[float]) -> str:
+    """Histogram of the angles to the centre of the own machine id, of normal and of anomalous reporting clips."""
+    truth, _ = _reported(judged)
+    with panel(f"angles {judged.choosing.machine_type}") as drawn:
+        (axes,) = drawn.axes
+        _histograms(axes, np.asarray(angles), truth)
+        axes.set(xlabel="angle to the centre, degrees", ylabel="clips", xlim=(0, None))
+        drawn.legend(axes)
+    return drawn.svg
+
+
+def _reported(judged: Judged) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Labels and scores of the reporting clips."""
+    return (
+        np.array([row[2] for row in judged.reported], dtype=bool),
+        np.array([row[3] for row in judged.reported], dtype=np.float64),
+    )
+
+
+def _histograms(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_]) -> None:
+    edges = np.histogram_bin_edges(values, bins=BINS)
+    for wanted, color, label in ((False, NORMAL, "normal"), (True, ANOMALOUS, "anomalous")):
+        axes.hist(values[truth == wanted], bins=list(edges), color=color, alpha=0.65, label=label)
 
 
 def progress_panel(summary: Summary, machine_type: str) -> str:

@@ -13,7 +13,7 @@ from asd_ray.files import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.figures import trials_figure
-from asd_ray.report.panels import detection_panel, progress_panel
+from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
 from asd_ray.report.response_panels import contour_panel, slice_panel, spoken
 from asd_ray.report.summary import MachineSummary, Summary, baseline_name, summarise
@@ -194,7 +194,9 @@ def page(summary: Summary) -> str:
             recordings=Recordings(summary.run),
             worst_ranked=worst_ranked,
             # matplotlib escapes the texts in its figures
-            detection_panel=lambda judged: Markup(detection_panel(judged, max_fpr=max_fpr)),
+            roc_panel=lambda judged: Markup(roc_panel(judged, max_fpr=max_fpr)),
+            score_panel=lambda judged: Markup(score_panel(judged)),
+            angle_panel=lambda judged, angles: Markup(angle_panel(judged, angles)),
             progress_panel=lambda machine_type: Markup(progress_panel(summary, machine_type)),
             slice_panel=lambda machine_type, found: Markup(slice_panel(machine_type, found)),
             contour_panel=lambda machine_type, found: Markup(contour_panel(machine_type, found)),

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from asd_ray.command import InputError
 from asd_ray.config import LossConfig, Param
+from asd_ray.report.angles import angles_of
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
 from asd_ray.report.ensembles import Ensemble, ensemble_of
 from asd_ray.report.judging import Judged, judge, read_scores, read_stand_ins, reporting_estimate, rows_of
@@ -64,6 +65,7 @@ class MachineSummary:
     response: Response
     scores: tuple[ScoreRow, ...] = ()  # by which its networks can be read
     ensemble: Ensemble | None = None  # of what was confirmed
+    angles: tuple[float, ...] = ()  # of the reporting clips to the centre of their id, in degrees, where known
     weights_lost: bool = False
 
     @property
@@ -187,6 +189,7 @@ class _Reader:
             not_reportable=self._why_not_reportable(machine_type),
             problems=tuple(problems),
             pareto=pareto_points(machine_type, self._run, self._studies),
+            angles=() if best is None else angles_of(self._folder / TRIALS / best.place / "scores.parquet", best),
             response=response_of(
                 self._studies.trials(machine_type), space, chosen={} if best is None else best.params
             ),

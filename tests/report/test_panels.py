@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.report.canvas import INK, NORMAL
-from asd_ray.report.panels import detection_panel, progress_panel
+from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
 from asd_ray.report.summary import Summary, summarise
 from asd_ray.search.runfolder import read_run
 from asd_ray.search.storage import open_studies
@@ -23,7 +23,14 @@ def summary(finished_run: Path) -> Summary:
 def test_panels_take_the_colour_of_the_text_around_them_and_have_no_background(summary: Summary) -> None:
     best = summary.machines[0].best
     assert best is not None
-    for svg in (detection_panel(best, max_fpr=0.1), progress_panel(summary, "fan")):
+    angles = [30.0 + 40.0 * row[2] for row in best.reported]
+    drawn = (
+        roc_panel(best, max_fpr=0.1),
+        score_panel(best),
+        angle_panel(best, angles),
+        progress_panel(summary, "fan"),
+    )
+    for svg in drawn:
         assert svg.startswith("<svg")
         assert "currentColor" in svg
         assert INK not in svg
@@ -33,7 +40,8 @@ def test_panels_take_the_colour_of_the_text_around_them_and_have_no_background(s
 def test_no_two_panels_of_a_page_share_an_id(summary: Summary) -> None:
     """Or a figure would be drawn with the clip paths and marks of another."""
     panels = [progress_panel(summary, name) for name in summary.run.machine_types]
-    panels += [detection_panel(machine.best, max_fpr=0.1) for machine in summary.machines if machine.best]
+    found = [machine.best for machine in summary.machines if machine.best]
+    panels += [roc_panel(best, max_fpr=0.1) for best in found] + [score_panel(best) for best in found]
     used = [set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", svg)) for svg in panels]
     assert all(used)
     assert sum(map(len, used)) == len(set().union(*used))
@@ -43,7 +51,7 @@ def test_clips_of_one_kind_have_no_curve(summary: Summary) -> None:
     best = summary.machines[0].best
     assert best is not None
     normal = replace(best, reported=tuple(row for row in best.reported if not row[2]))
-    assert detection_panel(normal, max_fpr=0.1) == ""
+    assert roc_panel(normal, max_fpr=0.1) == ""
 
 
 def test_a_trial_that_failed_is_marked_and_one_without_values_is_no_figure(summary: Summary) -> None:
