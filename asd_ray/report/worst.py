@@ -2,9 +2,11 @@
 
 import base64
 import io
+from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import matplotlib.image
@@ -100,12 +102,14 @@ class Recordings:
         return found
 
     def _pictures_in(self, path: Path, wanted: Collection[str]) -> dict[str, str]:
+        """Of a shard, the names are read, and then the recordings of the row groups that hold a clip asked for."""
+        clip_ids = read_shard(path, columns=["clip_id"]).column("clip_id").to_pylist()
+        positions = [position for position, clip_id in enumerate(clip_ids) if clip_id in wanted]
+        ends = list(accumulate(_rows_by_group(path))) if positions else []
         found: dict[str, str] = {}
-        for group in range(_num_row_groups(path)):
-            here = set(read_shard(path, columns=["clip_id"], row_group=group).column("clip_id").to_pylist())
-            if here & set(wanted):
-                rows = read_shard(path, columns=["clip_id", "pcm"], row_group=group).to_pylist()
-                found |= {row["clip_id"]: self._picture(row["pcm"]) for row in rows if row["clip_id"] in wanted}
+        for group in sorted({bisect_right(ends, position) for position in positions}):
+            rows = read_shard(path, columns=["clip_id", "pcm"], row_group=group).to_pylist()
+            found |= {row["clip_id"]: self._picture(row["pcm"]) for row in rows if row["clip_id"] in wanted}
         return found
 
     def _picture(self, pcm: bytes) -> str:
@@ -130,9 +134,10 @@ def picture(sgram_FT: NDArray[np.float32]) -> str:
     return f"data:image/webp;base64,{base64.b64encode(image.getvalue()).decode()}"
 
 
-def _num_row_groups(path: Path) -> int:
+def _rows_by_group(path: Path) -> list[int]:
     try:
         with pq.ParquetFile(path.open("rb") if is_object(path) else path) as file:
-            return int(file.metadata.num_row_groups)
+            metadata = file.metadata
+            return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
