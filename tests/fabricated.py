@@ -111,6 +111,8 @@ def _clips(labels: Labels, protocol: str) -> pa.Table:
 class _Drawn:
     """Serves the epochs of trials as a lane does, without any training."""
 
+    lane = ""
+
     def __init__(self, labels: Labels, clips: pa.Table) -> None:
         self._labels = labels
         self._chooses = np.isin(
