@@ -38,7 +38,8 @@ def objective(config: RunConfig, clips: Resident, manifest: Manifest) -> float:
         config, clips, num_classes=len(manifest.classes), machine_types=machine_types(manifest.machines)
     )
     (*_, last) = fit(training, score_at=(config.train.epochs,))
-    values = [objective_value(found, config.score.objective) for found in last.metrics.values()]
+    assert last.scored is not None
+    values = [objective_value(found, config.score.objective) for found in last.scored.counted.values()]
     return 100 * statistics.mean(value for value in values if value is not None)
 
 

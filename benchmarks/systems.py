@@ -55,9 +55,10 @@ def train(config: RunConfig, clips: Resident, *, systems: Sequence[str], num_cla
 def judge(training: Training, machine: Sequence[str]) -> dict[str, float]:
     """AUC and pAUC in per cent after the last epoch: of one machine, or the mean over the ids of all types."""
     (*_, last) = fit(training, score_at=(training.config.train.epochs,))
+    assert last.scored is not None
     ids = [
         found
-        for machine_type, metrics in last.metrics.items()
+        for machine_type, metrics in last.scored.counted.items()
         for machine_id, found in metrics.per_id.items()
         if found.auc is not None and (not machine or [machine_type, machine_id] == list(machine))
     ]
