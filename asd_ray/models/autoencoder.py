@@ -3,7 +3,8 @@
 Axes: B clips, F mel bins, T frames, W windows of all clips, P numbers of a window, E bottleneck.
 Sources: the baseline of DCASE 2020 Task 2 (Koizumi et al., 2020), and Suefusa et al., "Anomalous sound detection
 based on interpolation deep neural network", ICASSP 2020, in the size that the authors of STgram compare with.
-Both were published with minibatches of windows; here a minibatch is all windows of its clips.
+Both were published on dB as they are, with minibatches of windows. Here a minibatch is all windows of its clips,
+so there are far fewer steps, and the log-mel is standardised first, by constants.
 """
 
 from itertools import pairwise
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from asd_ray.models.mobilefacenet import scaled
-from asd_ray.models.sgram import MelSettings
+from asd_ray.models.sgram import MelSettings, standardised
 
 MEL = MelSettings(n_fft=1024)
 NUM_FRAMES = 5  # of a window
@@ -42,7 +43,7 @@ class Windows(nn.Module):
     def forward(self, sgram_BFT: Tensor, id_B: Tensor) -> tuple[Tensor, Tensor]:
         """The mean bottleneck of each clip, embedding_BE with E = 8, and readout_BK."""
         clips = len(sgram_BFT)
-        window_BWPF = sgram_BFT.transpose(1, 2).unfold(1, NUM_FRAMES, 1).transpose(2, 3)
+        window_BWPF = standardised(sgram_BFT).transpose(1, 2).unfold(1, NUM_FRAMES, 1).transpose(2, 3)
         given_WP = window_BWPF[:, :, self.given].flatten(0, 1).flatten(1)
         bottleneck_WE = self.narrow(given_WP)
         told_WP = self.widen(bottleneck_WE)

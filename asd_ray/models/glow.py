@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asd_ray.models.mobilefacenet import scaled
-from asd_ray.models.sgram import MelSettings
+from asd_ray.models.sgram import MelSettings, standardised
 
 MEL = MelSettings(n_fft=1024)
 WINDOW = 32  # frames
 LEVELS, BLOCKS, HIDDEN = 3, 4, 64
-CENTRE, SPREAD = -30.0, 20.0  # dB: what brings log-mels near to a standard normal
 
 
 class GlowAff(nn.Module):
@@ -52,7 +51,7 @@ class GlowAff(nn.Module):
     def forward(self, sgram_BFT: Tensor, id_B: Tensor) -> tuple[Tensor, Tensor]:
         """The log likelihood of each clip, embedding_BE with E = 1, and readout_BK; per number of a window."""
         clips = len(sgram_BFT)
-        window_WFT = ((sgram_BFT - CENTRE) / SPREAD).unfold(2, WINDOW, WINDOW).transpose(1, 2).flatten(0, 1)
+        window_WFT = standardised(sgram_BFT).unfold(2, WINDOW, WINDOW).transpose(1, 2).flatten(0, 1)
         likelihood_WI = self.log_likelihood(window_WFT)
         id_W = id_B.repeat_interleave(len(window_WFT) // clips)
         own_W = likelihood_WI.gather(1, id_W[:, None])[:, 0]

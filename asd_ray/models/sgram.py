@@ -16,6 +16,16 @@ from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
 
 FRAMES_AT_ONCE = 160  # half of a clip's: frames and spectrum fill 2.6 MB
 NUM_GROUPS = 8  # of neighbouring filters; more groups skip more zeros, fewer make larger products
+CENTRE, SPREAD = -30.0, 20.0  # dB: what brings the log-mel of a machine near to a standard normal
+
+
+def standardised(sgram: Tensor) -> Tensor:
+    """By constants, so that it is the same for every clip; for networks that retell a log-mel, or weigh it.
+
+    >>> standardised(torch.tensor([-30.0, -10.0])).tolist()
+    [0.0, 1.0]
+    """
+    return (sgram - CENTRE) / SPREAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,7 @@ def test_idnn_guesses_the_centre_frame_and_never_sees_it() -> None:
     other_BFT[:, :, 2] += 1.0
     errors = [network(clip_BFT, torch.tensor([0]))[1][0, 0].item() for clip_BFT in (sgram_BFT, other_BFT)]
     assert torch.equal(seen[0], seen[1])
-    assert torch.equal(seen[0].reshape(4, 128), sgram_BFT[0, :, [0, 1, 3, 4]].T)
+    assert torch.equal(seen[0].reshape(4, 128), ((sgram_BFT + 30) / 20)[0, :, [0, 1, 3, 4]].T)
     assert errors[0] != errors[1]
 
 
@@ -128,7 +128,7 @@ def test_the_autoencoder_retells_all_five_frames() -> None:
     torch.nn.init.zeros_(network.widen[-1].bias)
     sgram_BFT = torch.randn(2, 128, 5)
     _, readout_BK = network(sgram_BFT, torch.tensor([0, 0]))
-    torch.testing.assert_close(readout_BK[:, 0], sgram_BFT.square().mean(dim=(1, 2)))
+    torch.testing.assert_close(readout_BK[:, 0], ((sgram_BFT + 30) / 20).square().mean(dim=(1, 2)))
 
 
 def test_the_evidence_of_the_flow_is_the_library_s_likelihood_per_number_of_a_window() -> None:
