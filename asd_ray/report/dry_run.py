@@ -66,6 +66,9 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     for name, reason in forecast.not_searchable.items():
         yield f"          {name} is trained on but not searched: {reason}"
     yield from _not_reportable(forecast)
+    systems = forecast.space.systems or (config.model.name,)
+    timed = f"; timed with {config.model.name}" if len(systems) > 1 else ""
+    yield f"system    {', '.join(systems)}{timed}"
     yield f"space     {forecast.space.question}"
     yield f"          system: {' or '.join(forecast.space.systems) or config.model.name}"
     for name, spec in forecast.space.params.items():

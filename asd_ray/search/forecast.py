@@ -121,7 +121,7 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
     )
     pace = measure_pace(
         config.model_copy(update={"lanes": share.lane}),
-        num_classes=len(found.machines),
+        class_types=[machine.machine_type for machine in found.machines],
         lanes=share.count * share.lane.workers,
         on_gpu=bool(share.lane.gpus),
     )

@@ -9,7 +9,7 @@ Axes: N clips, L samples.
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,7 +31,6 @@ from asd_ray.training.loop import Training
 MOST_AT_ONCE = 8  # more lanes beside each other are not measured
 LONGEST_S = 2.0  # of measuring; one step is measured however long it takes
 START_S = 600.0  # the lanes measure together; on a busy machine they take a while to come up
-_MACHINE_TYPE = "noise"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +46,10 @@ class Pace:
 _together: Barrier | None = None
 
 
-def measure_pace(config: RunConfig, *, num_classes: int, lanes: int, on_gpu: bool) -> Pace:
+def measure_pace(config: RunConfig, *, class_types: Sequence[str], lanes: int, on_gpu: bool) -> Pace:
     """The pace of trials of this config, with `lanes` of them (at most MOST_AT_ONCE) side by side.
 
+    `class_types`: the machine type of each class, for systems with a network per machine type.
     Raises InputError where the machine has not the memory for it.
     """
     count = min(lanes, MOST_AT_ONCE)
@@ -57,7 +57,7 @@ def measure_pace(config: RunConfig, *, num_classes: int, lanes: int, on_gpu: boo
     barrier = context.Barrier(count)
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
-            asked = [pool.submit(_measure, config, num_classes, on_gpu) for _ in range(count)]
+            asked = [pool.submit(_measure, config, tuple(class_types), on_gpu) for _ in range(count)]
             paces = [one.result() for one in asked]
     except (BrokenProcessPool, torch.OutOfMemoryError, threading.BrokenBarrierError) as error:
         raise InputError(
@@ -78,27 +78,29 @@ def _share(barrier: Barrier) -> None:
     _together = barrier
 
 
-def _measure(config: RunConfig, num_classes: int, on_gpu: bool) -> Pace:
+def _measure(config: RunConfig, class_types: Sequence[str], on_gpu: bool) -> Pace:
     """In a process of its own, once all others have come as far."""
     device = torch.device("cuda" if on_gpu else "cpu")
     if not on_gpu:
         torch.set_num_threads(max(1, int(config.lanes.cpus)))
     config = replace(config, {("train", "compile"): "never"}, where="warm-up")
 
-    def training(batch_size: int) -> Training:
-        sized = replace(config, {("train", "batch_size"): batch_size}, where="warm-up")
-        here = noise(batch_size, num_classes=num_classes, to_sgram=LogMel(find_system(config.model.name).mel))
-        clips = OnDevice(here, device) if on_gpu else here
-        return Training(sized, clips, num_classes=num_classes, machine_types=(_MACHINE_TYPE,), device=device)
+    batch_size, to_sgram = config.train.batch_size, LogMel(find_system(config.model.name).mel)
+
+    def training(clips: int) -> Training:
+        here = noise(max(batch_size, len(class_types)), train=clips, class_types=class_types, to_sgram=to_sgram)
+        there = OnDevice(here, device) if on_gpu else here
+        types = tuple(dict.fromkeys(class_types))
+        return Training(config, there, num_classes=len(class_types), machine_types=types, device=device)
 
     small = training(2)  # what is slow but once: libraries are loaded, kernels chosen
     small.train_epoch()
     small.read(small.train_index)
-    whole = training(config.train.batch_size)
+    whole = training(batch_size)
     assert _together is not None
     _together.wait(START_S)
-    train_s = _seconds(whole.train_epoch, on_gpu=on_gpu) / config.train.batch_size
-    read_s = _seconds(lambda: whole.read(whole.train_index), on_gpu=on_gpu) / config.train.batch_size
+    train_s = _seconds(whole.train_epoch, on_gpu=on_gpu) / batch_size
+    read_s = _seconds(lambda: whole.read(whole.train_index), on_gpu=on_gpu) / batch_size
     _together.wait(START_S)  # until all have measured, none goes
     return Pace(
         train_s=train_s,
@@ -119,17 +121,20 @@ def _seconds(work: Callable[[], object], *, on_gpu: bool) -> float:
     return (time.perf_counter() - began) / count
 
 
-def noise(count: int, *, num_classes: int, to_sgram: Callable[[torch.Tensor], torch.Tensor]) -> Resident:
-    """So many training clips of noise, of all classes in turn."""
+def noise(
+    count: int, *, train: int, class_types: Sequence[str], to_sgram: Callable[[torch.Tensor], torch.Tensor]
+) -> Resident:
+    """So many clips of noise, of all classes in turn; the first `train` of them to train on."""
     rng = np.random.default_rng(0)
     pcm_NL = rng.integers(-3000, 3000, (count, NUM_SAMPLES), dtype=np.int16)
     sgrams = [to_sgram(torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))) for pcm_L in pcm_NL]
+    class_index = np.arange(count, dtype=np.int64) % len(class_types)
     labels = Labels(
         clip_id=np.array([f"{number:06d}" for number in range(count)]),
-        split=np.full(count, "train"),
-        machine_type=np.full(count, _MACHINE_TYPE),
-        machine_id=np.full(count, "id_00"),
-        class_index=np.arange(count, dtype=np.int64) % num_classes,
+        split=np.where(np.arange(count) < train, "train", "valid"),
+        machine_type=np.array(class_types)[class_index],
+        machine_id=np.array([f"id_{number:02d}" for number in class_index]),
+        class_index=class_index,
         is_anomaly=np.zeros(count, np.int8),
     )
     return Resident(labels, [Block(pcm_NL, torch.stack(sgrams).half().numpy())], np.arange(count))

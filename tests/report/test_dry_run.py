@@ -43,6 +43,7 @@ def test_clips_studies_space_lanes_time_and_memory_are_told(small_dataset: Path)
         "classes   4, one per machine id",
         "prepare   52 recordings would be checked and written to shards first",
         "studies   2: fan, pump",
+        "system    tastgram\n",
         "          scale: 8 to 64 by ratios",
         "trials    6 of up to 3 epochs, judged after 1: one in 3 goes on; each trains on all machine types",
         "confirm   the best 1 of each machine type and the starting point, 2 seeds each",
@@ -64,6 +65,11 @@ def test_what_cannot_be_searched_or_judged_is_named_with_the_reason(small_datase
     text = printed(data)
     assert "          pump is trained on but not searched: no anomalous clips\n" in text
     assert "          fan is searched, but its best config cannot be judged: no anomalous clips report\n" in text
+
+
+def test_of_several_systems_the_one_that_is_timed_is_named(small_dataset: Path) -> None:
+    text = printed(small_dataset, "model.name=stgram", space_name="systems")
+    assert re.search(r"^system    tastgram, stgram, .*; timed with stgram$", text, flags=re.MULTILINE)
 
 
 def test_too_little_memory_is_told_with_the_mend(small_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
