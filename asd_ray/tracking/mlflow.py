@@ -21,6 +21,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # half a minute; by default it is minutes before it is told
     # A thread of it changes the environment, in which others stumble who read it meanwhile.
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial that ends, where it talks to a server
 }
 STEPS = "train_loss"  # known after every epoch
 
