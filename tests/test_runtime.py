@@ -1,5 +1,7 @@
-"""Folders of Ray's sessions: those of the living stay, those of the dead go."""
+"""Ray's switches are set before Ray reads them; of its sessions' folders those of the living stay."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,3 +18,19 @@ def test_only_folders_that_nobody_holds_are_removed(tmp_path: Path, monkeypatch:
     with folder_lock(held, mend=""), runtime._session_folder() as session:
         assert sorted(tmp_path.iterdir()) == sorted([held, session])
     assert list(tmp_path.iterdir()) == [held]
+
+
+def test_whoever_imports_the_api_gets_a_quiet_ray() -> None:
+    """Ray reads some of its switches when it is imported, so the runtime, which sets them, has to come first."""
+    code = """
+import sys
+
+class Watch:
+    def find_spec(self, name, path, target=None):
+        assert name != "ray" or "asd_ray.runtime" in sys.modules, "ray before asd_ray.runtime"
+
+sys.meta_path.insert(0, Watch())
+import asd_ray.api
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

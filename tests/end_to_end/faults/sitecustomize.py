@@ -63,10 +63,10 @@ def diverge(trial):
 
 
 def eat(trial):
-    """Take memory, some two gigabytes per second, until somebody ends this process."""
+    """Take memory until somebody ends this process: not so fast that Ray's own monitor sees it first."""
     taken = []
     while True:
-        taken.append(b"x" * (200 * 2**20))
+        taken.append(b"x" * (50 * 2**20))
         time.sleep(0.05)
 
 
