@@ -1,6 +1,5 @@
 """Systems by name. A new one is one file with its network, and one line in SYSTEMS."""
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from asd_ray.models import autoencoder, glow, mobilenetv2, stgram, stsasgram, ta
 from asd_ray.models.classifier import with_margin_head
 from asd_ray.models.per_type import per_machine_type, several_ids
 from asd_ray.models.sgram import MelSettings
+from asd_ray.spelling import nearest
 
 Assemble = Callable[..., nn.Module]
 BY_MARGIN = MarginLoss()
@@ -74,8 +74,8 @@ SYSTEMS: dict[str, System] = {
 def find_system(name: str) -> System:
     """The entry of SYSTEMS. Raises InputError, with the nearest name, for an unknown one."""
     if name not in SYSTEMS:
-        near = difflib.get_close_matches(name, SYSTEMS, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(SYSTEMS))}"
+        near = nearest(name, SYSTEMS)
+        mend = f"did you mean {near}?" if near else f"known: {', '.join(sorted(SYSTEMS))}"
         raise InputError(f"system {name!r} is unknown; {mend}")
     return SYSTEMS[name]
 

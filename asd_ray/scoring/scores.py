@@ -15,7 +15,6 @@ Scores are computed once per clip, after the network, in numpy and float64.
 Axes: N normal clips to fit on, B clips to score, E embedding, C classes, K neighbours.
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,6 +30,7 @@ from torch import Tensor
 from asd_ray.command import InputError
 from asd_ray.losses.mixing import LossPoint
 from asd_ray.losses.system_loss import SystemLoss
+from asd_ray.spelling import nearest
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -239,8 +239,8 @@ def check_score(name: str) -> None:
     """Raises InputError, with the nearest name, for one that is neither a score nor `auto`."""
     known = (AUTO, *SCORES)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        near = nearest(name, known)
+        mend = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
         raise InputError(f"score {name!r} is unknown; {mend}")
 
 
