@@ -267,7 +267,7 @@ def print_progress(done: int, total: int) -> None:
 
 
 def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunConfig") -> None:
-    from asd_ray.search.pruning import rungs
+    from asd_ray.search.pruning import rungs_of
 
     clips = {
         split: sum(shard.rows for shard in manifest.shards_of([split])) for split in ("train", "valid", "test")
@@ -281,7 +281,7 @@ def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunCon
         print(f"{manifest.quarantined} recordings were left out: see {shards / 'quarantine.csv'}")
     search, train = config.search, config.train
     print(f"{search.trials} trials in all, of up to {train.epochs} epochs; results in {folder}")
-    at = rungs(train.epochs, search.eta) if search.prune else ()
+    at = rungs_of(search, train.epochs)
     joint = search.scope == "joint"
     what = (
         "one network on all machines, scored for every machine type" if joint else "a network on one machine type"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.forecast import Forecast
-from asd_ray.search.pruning import rungs
+from asd_ray.search.pruning import rungs_of
 from asd_ray.training.step import compiles
 from asd_ray.training.warmup import MOST_AT_ONCE
 
@@ -70,13 +70,12 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     timed = f"; timed with {config.model.name}" if len(systems) > 1 else ""
     yield f"system    {', '.join(systems)}{timed}"
     yield f"space     {forecast.space.question}"
-    yield f"          system: {' or '.join(forecast.space.systems) or config.model.name}"
     for name, spec in forecast.space.params.items():
         log = " by ratios" if getattr(spec, "log", False) else ""
         yield f"          {name}: {f'held at {spec:g}' if isinstance(spec, float) else f'{spec}{log}'}"
     for machine_type, specs in forecast.space.machine_types.items():
         yield f"          {machine_type} has ranges of its own: {', '.join(specs)}"
-    at = rungs(train.epochs, search.eta) if search.prune else ()
+    at = rungs_of(search, train.epochs)
     judged = f", judged after {at[0]}: one in {search.eta} goes on" if at else ""
     yield f"trials    {search.trials} of up to {train.epochs} epochs{judged}; each trains on " + (
         "all machine types" if search.scope == "joint" else "the machine type of its study"

@@ -19,7 +19,7 @@ from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
 from asd_ray.models import mels_of
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.search.pruning import rungs
+from asd_ray.search.pruning import rungs_of
 from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
 from asd_ray.search.runfolder import judge_clips
 from asd_ray.search.space import SearchSpace, load_space
@@ -157,7 +157,7 @@ def search_seconds(
     costs = [_epoch_and_scoring(found, group, pace, workers=share.lane.workers) for group in groups]
     epoch_s = sum(cost[0] for cost in costs) / len(costs)
     scoring_s = sum(cost[1] for cost in costs) / len(costs)
-    at = rungs(epochs, search.eta) if search.prune else ()
+    at = rungs_of(search, epochs)
     whole_s = epochs * epoch_s + (len(at) + 1) * scoring_s
     pruned_s = at[0] * epoch_s + scoring_s if at else whole_s
     confirmations = len(searched) * (search.confirm + 1) * search.seeds if search.confirm else 0

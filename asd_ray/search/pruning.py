@@ -1,5 +1,7 @@
 """When trials are judged: the rungs of successive halving. Who goes on is in `standings`."""
 
+from asd_ray.config import SearchConfig
+
 
 def rungs(epochs: int, eta: int) -> tuple[int, ...]:
     """The epochs at which trials are judged; the last epoch of the budget is no rung.
@@ -13,3 +15,8 @@ def rungs(epochs: int, eta: int) -> tuple[int, ...]:
     """
     rung = max(1, epochs // eta)
     return (rung,) if rung < epochs else ()
+
+
+def rungs_of(search: SearchConfig, epochs: int) -> tuple[int, ...]:
+    """The rungs of a search; none where it does not prune."""
+    return rungs(epochs, search.eta) if search.prune else ()

@@ -22,7 +22,7 @@ from asd_ray.search.book import COPY, CURVES, VALUES, Book, Place, is_own, merge
 from asd_ray.search.choice import TAUGHT, may_win, pareto_set
 from asd_ray.search.fixed import FixedPoints
 from asd_ray.search.memory import Memory
-from asd_ray.search.pruning import rungs
+from asd_ray.search.pruning import rungs_of
 from asd_ray.search.samplers import make_sampler
 from asd_ray.search.space import Params, SearchSpace, StudySpace
 from asd_ray.search.surface import ranked
@@ -50,7 +50,7 @@ class Studies:
         """
         self.storage, self.search = storage, search
         self.machine_types, self.objectives = tuple(machine_types), tuple(objectives)
-        self.rungs = rungs(epochs, search.eta) if search.prune else ()
+        self.rungs = rungs_of(search, epochs)
         self.spaces: dict[str, StudySpace] = {name: space.of(name) for name in self.machine_types}
         self._published = published
         self._book = Book(storage, self.machine_types, num_objectives=len(self.objectives))
