@@ -48,6 +48,11 @@ class Begun:
     lanes: int  # that trials can run on now
     seed: int | None = None  # of a training that confirms
 
+    @property
+    def differs_in(self) -> Params:
+        """What tells it from other trainings of the search: its point, and the seed of one that confirms."""
+        return {**self.params} | ({} if self.seed is None else {"seed": self.seed})
+
     @classmethod
     def of(cls, order: Mapping[str, Any], *, lanes: int) -> "Begun":
         """`order`: as it is handed to Tune."""

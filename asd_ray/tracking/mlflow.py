@@ -63,10 +63,8 @@ class MLflow:
         tags = {KEY: key, "folder": str(self._folder)}
         run = self._client.create_run(self._experiment, run_name=trial.name, tags=tags)
         self._open[trial.name] = run.info.run_id
-        params = {**trial.params} | ({} if trial.seed is None else {"seed": trial.seed})
-        self._client.log_batch(
-            run.info.run_id, params=[self._param(name, str(value)) for name, value in params.items()]
-        )
+        params = [self._param(name, str(value)) for name, value in trial.differs_in.items()]
+        self._client.log_batch(run.info.run_id, params=params)
         return 0
 
     def epoch(self, name: str, epoch: int, values: Mapping[str, float]) -> None:

@@ -34,9 +34,7 @@ class TensorBoard:
         remove_folder(folder)
         folder.mkdir(parents=True)
         writer = self._open[trial.name] = EventsWriter(str(folder / "events"))
-        params: dict[str, bool | str | float | int] = {**trial.params}
-        if trial.seed is not None:
-            params["seed"] = trial.seed
+        params: dict[str, bool | str | float | int] = {**trial.differs_in}
         objectives = dict.fromkeys((f"objective/{name}" for name in self._searched), 0.0)
         for summary in hparams(params, objectives):
             _write(writer, summary)

@@ -40,7 +40,6 @@ class WandB:
         )
 
     def begin_trial(self, trial: Begun) -> int:
-        seed = {} if trial.seed is None else {"seed": trial.seed}
         run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", "asd_ray"),
             group=self._folder.name,
@@ -49,7 +48,7 @@ class WandB:
             resume="allow",
             reinit="create_new",  # trials run side by side
             dir=None if is_object(self._folder) else str(self._folder),
-            config={**trial.params, **seed, "objective": self._score},
+            config={**trial.differs_in, "objective": self._score},
             settings=self._settings,
         )
         self._open[trial.name] = run
