@@ -11,20 +11,13 @@ import pytest
 from asd_ray.report.compare import Comparison, compare
 from asd_ray.report.confirmed import NO_EVIDENCE, verdict_of
 from asd_ray.report.render import compared_cells, comparison_page
-from asd_ray.report.summary import Summary, summarise
-from asd_ray.search.runfolder import read_run
-from asd_ray.search.storage import open_studies
-
-
-def summary_of(folder: Path) -> Summary:
-    run, clips = read_run(folder)
-    studies, _ = open_studies(folder, run, take_over=False)
-    return summarise(folder, run, clips=clips, studies=studies)
+from asd_ray.report.summary import Summary
+from tests.report.summaries import read_summary
 
 
 @pytest.fixture(scope="module")
 def summary(confirmed_run: Path) -> Summary:
-    return summary_of(confirmed_run)
+    return read_summary(confirmed_run)
 
 
 @pytest.fixture(scope="module")

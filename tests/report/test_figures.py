@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from asd_ray.report.figures import trials_figure
-from asd_ray.report.summary import summarise
-from asd_ray.search.runfolder import read_run
-from asd_ray.search.storage import open_studies
+from tests.report.summaries import read_summary
 from tests.report.test_pareto import summary_of
 from tests.search.test_starts import make_run
 
@@ -19,8 +17,6 @@ def test_a_search_that_ended_before_its_first_trial_has_a_figure_without_marks()
 
 def test_the_circle_is_what_the_search_chose_and_not_called_the_best_observed(finished_run: Path) -> None:
     """From eight complete trials on, the smoothed value chooses, and a higher dot may stand beside the circle."""
-    run, clips = read_run(finished_run)
-    studies, _ = open_studies(finished_run, run, take_over=False)
-    figure = trials_figure(summarise(finished_run, run, clips=clips, studies=studies))
+    figure = trials_figure(read_summary(finished_run))
     assert "chosen by the search" in figure
     assert "best observed" not in figure

@@ -8,16 +8,13 @@ import pytest
 
 from asd_ray.report.canvas import INK, NORMAL
 from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
-from asd_ray.report.summary import Summary, summarise
-from asd_ray.search.runfolder import read_run
-from asd_ray.search.storage import open_studies
+from asd_ray.report.summary import Summary
+from tests.report.summaries import read_summary
 
 
 @pytest.fixture(scope="module")
 def summary(finished_run: Path) -> Summary:
-    run, clips = read_run(finished_run)
-    studies, _ = open_studies(finished_run, run, take_over=False)
-    return summarise(finished_run, run, clips=clips, studies=studies)
+    return read_summary(finished_run)
 
 
 def test_panels_take_the_colour_of_the_text_around_them_and_have_no_background(summary: Summary) -> None:

@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 
 from asd_ray.report.judging import Judged
-from asd_ray.report.summary import Summary, summarise
+from asd_ray.report.summary import Summary
 from asd_ray.report.worst import Recordings, picture, worst_ranked
-from asd_ray.search.runfolder import Run, read_run
-from asd_ray.search.storage import open_studies
+from asd_ray.search.runfolder import Run
+from tests.report.summaries import read_summary
 
 
 @pytest.fixture(scope="module")
 def summary(finished_run: Path) -> Summary:
-    run, clips = read_run(finished_run)
-    studies, _ = open_studies(finished_run, run, take_over=False)
-    return summarise(finished_run, run, clips=clips, studies=studies)
+    return read_summary(finished_run)
 
 
 @pytest.fixture(scope="module")
