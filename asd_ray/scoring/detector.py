@@ -182,8 +182,9 @@ def score(
 ) -> list[Scored]:
     """Score recordings with a detector, or with the one that a `best/<machine_type>.yaml` describes.
 
-    The machine id is read from each file's name (`id_02`) unless it is given. Scores are cross entropies in nats:
-    higher is more anomalous; a recording whose score exceeds the detector's threshold counts as an anomaly.
+    The machine id is read from each file's name (`id_02`) unless it is given. Higher is more anomalous, and the
+    published score is a cross entropy in nats; a recording whose score exceeds the detector's threshold counts as
+    an anomaly.
     `resample` accepts other sample rates than 16 kHz. Raises InputError for a detector that is not whole, and for
     a recording that cannot be scored; with `on_refused`, that is told of such recordings, and they are left out.
     """
