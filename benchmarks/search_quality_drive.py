@@ -54,13 +54,13 @@ class Moment:
 @contextmanager
 def replaced(arm: Arm) -> Iterator[None]:
     """Let the studies take samplers and rungs from the arm for a while, where it has its own."""
-    maker, rungs = studies_module.make_sampler, studies_module.rungs
+    maker, rungs_of = studies_module.make_sampler, studies_module.rungs_of
     studies_module.make_sampler = arm.maker or maker
-    studies_module.rungs = rungs if arm.rungs is None else lambda epochs, eta: arm.rungs
+    studies_module.rungs_of = rungs_of if arm.rungs is None else lambda search, epochs: arm.rungs
     try:
         yield
     finally:
-        studies_module.make_sampler, studies_module.rungs = maker, rungs
+        studies_module.make_sampler, studies_module.rungs_of = maker, rungs_of
 
 
 class Lanes:
