@@ -26,6 +26,11 @@ QUIET = {
     "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy box takes its time
+    # Train is quick to notice a dead worker, and starts nothing that lanes do not need.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
     # Reading clips is no reason for a cluster to grow: lanes are.
     **{
         f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"

@@ -27,6 +27,7 @@ from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
 from asd_ray.placement import on_this_node, plain_errors
 
 PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
+CLIPS_PER_READER = 256  # of a process that reads; fewer are read in the time that it takes to start one more
 SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
 
 
@@ -52,13 +53,15 @@ class Source:
 
     def kept(self) -> ray.data.Dataset:
         """All clips as a dataset, read and turned into log-mels once, here and now. Raises InputError."""
-        paths = [shard.path for shard in Manifest.load(self.folder).shards_of(SPLITS)]
+        shards = Manifest.load(self.folder).shards_of(SPLITS)
+        paths = [shard.path for shard in shards]
+        readers = -(-sum(shard.rows for shard in shards) // CLIPS_PER_READER)
 
         def read(rows: dict[str, npt.NDArray[Any]]) -> pa.Table:
             return pa.concat_tables([self.read(str(path)) for path in rows["item"]])
 
         with plain_errors():
-            dataset: ray.data.Dataset = _tasks(paths, read, per_task=1, here=True).materialize()
+            dataset: ray.data.Dataset = _tasks(paths, read, per_task=1, here=True, readers=readers).materialize()
         return dataset
 
     def _blank(self, table: pa.Table) -> pa.Table:
@@ -68,15 +71,24 @@ class Source:
 Bank = ray.data.Dataset | Source  # clips that are kept, or to be streamed
 
 
-def _tasks(items: list[Any], read: Callable[..., Any], *, per_task: int, here: bool = False) -> ray.data.Dataset:
+def _tasks(
+    items: list[Any],
+    read: Callable[..., Any],
+    *,
+    per_task: int,
+    here: bool = False,
+    readers: int | None = None,
+) -> ray.data.Dataset:
     """A dataset of what `read` makes of these items, so many at a time; `here`: on this node, where it is kept.
 
+    At most so many `readers` are at work, and one for each CPU.
     Blocks that are kept must not go with a node that does.
     """
     count = -(-len(items) // per_task)
     # The head of a cluster has no CPUs that Ray counts; it has some to read with nonetheless.
     cpus = int(ray.cluster_resources().get("CPU", 0)) or os.cpu_count() or 1  # type: ignore[no-untyped-call]
     cpus = min(cpus, os.cpu_count() or 1) if here else cpus
+    cpus = min(cpus, readers or cpus)
     # No CPU is asked for: lanes hold all that there are.
     return ray.data.from_items(items, override_num_blocks=count).map_batches(
         read,

@@ -16,7 +16,8 @@ ONE_STAGE = CUBE | {"temperature"}
 TWO_STAGES = frozenset({"margin", "scale", "temperature", "pretraining"})
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+# torch.compiler.disable without what that imports at once: two seconds, in every process that knows the systems.
+@torch._disable_dynamo  # type: ignore[attr-defined]
 def contrast(embedding_BE: Tensor, class_B: Tensor, temperature: Tensor) -> Tensor:
     """The loss of a batch, 0-d, in float32."""
     from pytorch_metric_learning.losses import SupConLoss  # here: few systems need it, and it takes seconds

@@ -8,7 +8,7 @@ from ray._raylet import PlacementGroupID
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.train import Result, UserCallback
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.constants import get_env_vars_to_propagate
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import worker_group
@@ -63,6 +63,9 @@ class LaneController(TrainController):
     """A controller that notes the placement group of its workers where it outlives the controller.
 
     Ray's own store keeps it: controller and mailbox may be killed together, for want of memory.
+
+    And one that gives its workers no environment of their own: all processes of a search have Train's switches
+    already (asd_ray.runtime), and one with an environment takes Ray a second longer to start.
     """
 
     def __init__(self, *, lane: str, **options: Any) -> None:
@@ -71,7 +74,9 @@ class LaneController(TrainController):
             _internal_kv_put(kept_under(lane, "placement_group"), group.id.binary(), overwrite=True)
             return group
 
-        vars(worker_group)["placement_group"] = noted  # this process has this one controller
+        # This process has this one controller.
+        vars(worker_group)["placement_group"] = noted
+        vars(worker_group)["get_env_vars_to_propagate"] = dict
         super().__init__(**options)
 
 
@@ -97,16 +102,26 @@ class OwnedTrainer(TorchTrainer):
         super().__init__(*arguments, **options)
         self._lane, self._abandoned = lane, abandoned
 
+    def _create_default_callbacks(self) -> list[Any]:
+        """Train's, without the process that frees placement groups of dead controllers: lanes do so themselves."""
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
+
     def _initialize_and_run_controller(self, **options: Any) -> Result:
-        actor: Any = ray.remote(
-            num_cpus=0, label_selector=on_this_node(), runtime_env={"env_vars": get_env_vars_to_propagate()}
-        )(LaneController)
+        actor: Any = ray.remote(num_cpus=0, label_selector=on_this_node())(LaneController)
         policy = AsksNothing(scaling_config=self.scaling_config)  # type: ignore[arg-type]  # the one of Train
         controller = actor.remote(lane=self._lane, **{**options, "scaling_policy": policy})
         self._abandoned.attach(controller)
         ray.get(controller.run.remote())
         result: Result = ray.get(controller.get_result.remote())
         return result
+
+
+def serve_in_worker(loop_config: dict[str, Any]) -> None:
+    """The Train loop. The controller, which passes it on, is spared what the workers import: five seconds."""
+    from asd_ray.training.serve import serve
+
+    serve(loop_config)
 
 
 class TellDeath(UserCallback):

@@ -10,7 +10,6 @@ command again: the trial goes on from its state file.
 """
 
 import contextlib
-import os
 import threading
 import uuid
 from dataclasses import dataclass
@@ -26,20 +25,12 @@ from asd_ray.data.bank import Bank, Source
 from asd_ray.placement import on_this_node
 from asd_ray.places import ray_storage
 from asd_ray.sight import Sight
-from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath, free_placement_group
+from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath, free_placement_group, serve_in_worker
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
-from asd_ray.training.serve import serve
 
 CONTROLLER_RESTARTS = 3
 ASKED_TO_QUIT = "asked to quit"
-# Train's own settings, read by its controller: quick to notice a dead worker, nothing that lanes do not need.
-TRAIN_ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
-}
 
 
 def name_lane(number: int) -> str:
@@ -59,8 +50,6 @@ class Lane:
     """One persistent Train run, started and owned by the driver."""
 
     def __init__(self, name: str, clips: Bank, settings: LaneSettings) -> None:
-        for key, value in TRAIN_ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
         self.name, self._clips, self._settings = name, clips, settings
         # It costs no CPU, and comes back if it is killed: the group then says hello again.
         # It sits with the driver, so that it outlives every other node, and keeps none from being given back.
@@ -104,7 +93,7 @@ class Lane:
         source = self._clips if isinstance(self._clips, Source) else None
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         return OwnedTrainer(
-            serve,
+            serve_in_worker,
             lane=self.name,
             abandoned=self._abandoned,
             train_loop_config={
