@@ -24,7 +24,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from asd_ray.scoring import intervals
-from asd_ray.scoring.intervals import estimate, roc_areas
+from asd_ray.scoring.intervals import estimate
+from asd_ray.scoring.roc import roc_areas
 
 Floats = npt.NDArray[np.float64]
 CLIPS = 100  # of either kind, among those that choose and among those that report

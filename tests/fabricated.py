@@ -19,9 +19,9 @@ from asd_ray.config import RunConfig, params_of, replace_settings
 from asd_ray.data.resident import Labels
 from asd_ray.files import to_json, write_whole
 from asd_ray.report.published import TEST_CLIPS
-from asd_ray.scoring.intervals import roc_areas
 from asd_ray.scoring.metrics import MAX_FPR
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
+from asd_ray.scoring.roc import roc_areas
 from asd_ray.scoring.scores import PUBLISHED
 from asd_ray.search import runfolder
 from asd_ray.search.runfolder import Corpus, Run
@@ -140,7 +140,7 @@ class _Drawn:
         return report
 
     def _objective(self, machine_type: str, scores: np.ndarray) -> float:
-        """Mean of AUC and pAUC over machine ids on the choosing clips; scikit-learn takes forty times as long."""
+        """Mean of AUC and pAUC over machine ids on the choosing clips."""
         labels, areas = self._labels, []
         for machine_id in np.unique(labels.machine_id[labels.machine_type == machine_type]):
             at = self._chooses & (labels.machine_type == machine_type) & (labels.machine_id == machine_id)

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from asd_ray.command import InputError
+from asd_ray.scoring.roc import roc_areas
 from asd_ray.spelling import suggestion
 
 MAX_FPR = 0.1  # of DCASE 2020 Task 2
@@ -44,10 +44,10 @@ def auc_of(is_anomaly: npt.ArrayLike, score: npt.ArrayLike, *, max_fpr: float = 
         raise InputError(f"{broken} of {values.size} scores are not finite; the training diverged")
     if truth.all() or not truth.any():  # no clips at all included
         return Auc(None, None)
-    return Auc(
-        float(roc_auc_score(truth, values)),
-        float(roc_auc_score(truth, values, max_fpr=max_fpr)),
-    )
+    normal, anomalous = values[~truth], values[truth]
+    once_1N, once_1A = np.ones((1, len(normal))), np.ones((1, len(anomalous)))
+    (auc,), (pauc,) = roc_areas(once_1N, once_1A, normal, anomalous, max_fprs=(1.0, max_fpr))
+    return Auc(float(auc), float(pauc))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

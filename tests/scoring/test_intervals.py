@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from asd_ray.scoring.intervals import COMBINE, Estimate, estimate, roc_areas
+from asd_ray.scoring.intervals import COMBINE, Estimate, estimate
 from asd_ray.scoring.metrics import machine_metrics, objective_value
+from asd_ray.scoring.roc import roc_areas
 
 Floats = npt.NDArray[np.float64]
 IDS = np.repeat(["id_00", "id_02"], 60)
