@@ -92,12 +92,12 @@ def make_win(folder: Path, machine_type: str) -> str:
 
 def test_the_winner_has_the_best_mean_on_the_choosing_clips_and_the_start_may_win(folder: Path) -> None:
     plan = confirmation_of(folder).plan
-    for name in ("fan", "pump"):
+    for machine in rebuild(folder).machines:
+        name, confirmed = machine.machine_type, machine.confirmed
         means = {
             one.uid: np.mean([objective(folder, f"{one.uid}/seed-{seed}", name, "chooses") for seed in SEEDS])
             for one in plan.of(name)
         }
-        confirmed = of(folder, name).confirmed
         assert confirmed is not None
         assert confirmed.winner is not None
         assert confirmed.winner.choosing[0] == pytest.approx(max(means.values()))
@@ -170,8 +170,8 @@ def test_the_winner_s_intervals_allow_for_its_having_been_chosen_and_the_start_s
 def test_what_is_handed_over_is_the_winner_s_best_training_on_the_choosing_clips(
     folder: Path, small_dataset: Path
 ) -> None:
-    for name in ("fan", "pump"):
-        machine = of(folder, name)
+    for machine in rebuild(folder).machines:
+        name = machine.machine_type
         best = load(folder / "best" / f"{name}.yaml", Best)
         assert machine.confirmed is not None
         assert machine.confirmed.winner is not None
@@ -193,8 +193,8 @@ def test_what_is_handed_over_is_the_winner_s_best_training_on_the_choosing_clips
 
 
 def test_the_choice_s_flattery_is_shown_for_clips_and_for_the_seed(folder: Path) -> None:
-    for name in ("fan", "pump"):
-        machine = of(folder, name)
+    for machine in rebuild(folder).machines:
+        name = machine.machine_type
         assert machine.observed is not None
         uid = machine.observed.uid
         searched = objective(folder, uid, name, "chooses")

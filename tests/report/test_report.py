@@ -17,7 +17,7 @@ from asd_ray.command import InputError
 from asd_ray.config import load_config, with_params
 from asd_ray.report.judging import normal_scores
 from asd_ray.report.render import page, percent, rebuild, rebuild_alone
-from asd_ray.report.summary import edges
+from asd_ray.report.summary import Summary, edges
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
 from asd_ray.search.journal import run_lock
@@ -33,6 +33,13 @@ TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 def folder(finished_run: Path, tmp_path: Path) -> Path:
     """A run folder of this test's own."""
     return shutil.copytree(finished_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def rebuilt(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    """A run folder with its report, to be read only."""
+    folder = shutil.copytree(finished_run, tmp_path_factory.mktemp("rebuilt") / "run")
+    return folder, rebuild(folder)
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -53,8 +60,8 @@ def change_clips(folder: Path, change: Callable[[list[dict[str, object]]], None]
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / CLIPS, write_page_checksum=True)
 
 
-def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(folder: Path) -> None:
-    rebuild(folder)
+def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(rebuilt: tuple[Path, Summary]) -> None:
+    folder, _ = rebuilt
     text = (folder / "report" / "report.md").read_text()
     for name in TYPES:
         best = load(folder / "best" / f"{name}.yaml", Best)
@@ -68,8 +75,8 @@ def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(f
     assert "half of the labelled test clips" in text
 
 
-def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(folder: Path) -> None:
-    summary = rebuild(folder)
+def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(rebuilt: tuple[Path, Summary]) -> None:
+    folder, summary = rebuilt
     text = (folder / "report" / "index.html").read_text()
     for machine in summary.machines:
         assert machine.best is not None
@@ -80,8 +87,8 @@ def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(fo
     assert set(sources) == {"data:image/webp;base64,"}
 
 
-def test_what_the_page_quotes_is_escaped(folder: Path) -> None:
-    summary = rebuild(folder)
+def test_what_the_page_quotes_is_escaped(rebuilt: tuple[Path, Summary]) -> None:
+    _, summary = rebuilt
     first = replace(summary.machines[0], problems=("<script>alert(1)</script>",))
     text = page(replace(summary, machines=(first, *summary.machines[1:])))
     assert "&lt;script&gt;alert(1)" in text
@@ -115,8 +122,8 @@ def test_a_report_can_be_rebuilt_where_the_folder_was_moved_to(folder: Path, tmp
     assert written(moved) == before
 
 
-def test_the_best_trial_is_the_one_whose_choosing_clips_say_so(folder: Path) -> None:
-    summary = rebuild(folder)
+def test_the_best_trial_is_the_one_whose_choosing_clips_say_so(rebuilt: tuple[Path, Summary]) -> None:
+    folder, summary = rebuilt
     run, clips = read_run(folder)
     rows = [row for row in clips.to_pylist() if row["chooses"]]
     for machine in summary.machines:
@@ -191,8 +198,8 @@ def test_what_is_undefined_is_said_to_be(folder: Path) -> None:
     assert load(folder / "best" / "pump.yaml", Best).reporting["auc"] is None
 
 
-def test_trials_csv_has_one_line_per_trial(folder: Path) -> None:
-    rebuild(folder)
+def test_trials_csv_has_one_line_per_trial(rebuilt: tuple[Path, Summary]) -> None:
+    folder, _ = rebuilt
     with (folder / "report" / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["fan-0", "pump-1"]  # number 0 of pump is its copy of fan-0
@@ -203,16 +210,16 @@ def test_trials_csv_has_one_line_per_trial(folder: Path) -> None:
         assert 0.1 <= float(row["margin"]) <= 1.2
 
 
-def test_a_best_file_is_a_config_to_train_again(folder: Path) -> None:
-    rebuild(folder)
+def test_a_best_file_is_a_config_to_train_again(rebuilt: tuple[Path, Summary]) -> None:
+    folder, _ = rebuilt
     run, _ = read_run(folder)
     for name in TYPES:
         path = folder / "best" / f"{name}.yaml"
         assert load_config(path) == with_params(run.config, load(path, Best).params)
 
 
-def test_the_threshold_is_fitted_to_normal_clips_of_the_machine_type(folder: Path) -> None:
-    summary = rebuild(folder)
+def test_the_threshold_is_fitted_to_normal_clips_of_the_machine_type(rebuilt: tuple[Path, Summary]) -> None:
+    folder, summary = rebuilt
     for machine in summary.machines:
         best = machine.best
         assert best is not None
@@ -223,8 +230,8 @@ def test_the_threshold_is_fitted_to_normal_clips_of_the_machine_type(folder: Pat
         assert min(values) <= best.threshold.value
 
 
-def test_the_published_configuration_is_the_yardstick(folder: Path) -> None:
-    for machine in rebuild(folder).machines:
+def test_the_published_configuration_is_the_yardstick(rebuilt: tuple[Path, Summary]) -> None:
+    for machine in rebuilt[1].machines:
         assert machine.published is not None
         assert machine.published.params["margin"] == 0.7
         assert machine.best is not None
@@ -292,8 +299,9 @@ def test_a_trial_whose_history_is_damaged_is_named_and_keeps_its_line(folder: Pa
     assert all(machine.handed_over for machine in summary.machines)
 
 
-def test_one_seed_is_called_unconfirmed_and_judged_with_an_interval_for_other_clips(folder: Path) -> None:
-    for machine in rebuild(folder).machines:
+def test_one_seed_is_called_unconfirmed_and_judged_with_an_interval_for_other_clips(rebuilt: tuple[Path, Summary]) -> None:
+    folder, summary = rebuilt
+    for machine in summary.machines:
         assert machine.standing == "one seed, not confirmed"
         assert machine.best_estimate is not None
         assert machine.best is not None

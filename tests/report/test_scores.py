@@ -71,8 +71,8 @@ def objective(machine_type: str, rows: list[dict[str, object]], scores: list[flo
 
 @pytest.mark.parametrize("role", ["choosing", "reporting"])
 def test_what_each_score_would_give_is_that_of_its_column_over_the_winner_s_seeds(folder: Path, role: str) -> None:
-    for name in ("fan", "pump"):
-        machine = of(folder, name)
+    for machine in rebuild(folder).machines:
+        name = machine.machine_type
         assert machine.confirmed is not None
         assert machine.confirmed.winner is not None
         uid = machine.confirmed.winner.uid
@@ -166,8 +166,8 @@ def test_of_several_seeds_none_chooses_a_score_anew(auto: Path) -> None:
 
 
 def test_an_ensemble_begins_with_the_winner_and_is_chosen_by_the_choosing_clips(folder: Path) -> None:
-    for name in ("fan", "pump"):
-        machine = of(folder, name)
+    for machine in rebuild(folder).machines:
+        name = machine.machine_type
         assert machine.confirmed is not None
         assert machine.confirmed.winner is not None
         ensemble = machine.ensemble
