@@ -60,6 +60,7 @@ class TrialRunner(tune.Trainable):
             folder=str(place(self._trials) / new_config.get("folder", new_config["uid"])),
             corpus=self._corpus,
             systems=self._systems,
+            name=new_config["uid"],
         )
         self._ending = ending_of(self._commander.start(order))
         return True

@@ -123,10 +123,11 @@ class Link:
 
     def _call(self, name: str, arguments: dict[str, Any], *, life: str) -> Answer | Lost:
         """The answer, or Lost when the command was lost with its workers."""
-        number: int = ray.get(self.mailbox.send.remote(self.owner, life, name, arguments))
+        task = self._name_task(name, arguments)
+        number: int = ray.get(self.mailbox.send.options(name=task).remote(self.owner, life, name, arguments))
         sent = time.monotonic()
         while True:
-            got: Any = ray.get(self.mailbox.wait.remote(number, WAIT_S))
+            got: Any = ray.get(self.mailbox.wait.options(name=task).remote(number, WAIT_S))
             if isinstance(got, Closed):
                 if got.taken:  # stuck where no thread can beat: Train starts them anew
                     self._kill_workers()
@@ -140,6 +141,11 @@ class Link:
                 continue
             assert isinstance(got, Answer | Lost)
             return got
+
+    def _name_task(self, command: str, arguments: dict[str, Any]) -> str:
+        """What Ray's dashboard and timeline call a command: `fan-3 epoch 2`."""
+        what = f"{command} {arguments['to']}" if "to" in arguments else command
+        return f"{self._order['order'].name or self.owner} {what}"
 
     def _end_hung(self, name: str, arguments: dict[str, Any]) -> Answer:
         """Kill the workers; Train starts them anew for the next trial."""

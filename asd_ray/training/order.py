@@ -19,5 +19,6 @@ class Order:
     machine_types: tuple[str, ...]
     score_at: tuple[int, ...]  # epochs after which test clips are scored
     folder: str
+    name: str = ""  # of the trial, for those who watch
     corpus: str = ""  # identity of the clips and of the labels that may be seen
     systems: tuple[str, ...] = ()  # whose log-mels the clips have, in this order; none: the config's alone
