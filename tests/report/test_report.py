@@ -60,7 +60,9 @@ def change_clips(folder: Path, change: Callable[[list[dict[str, object]]], None]
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / CLIPS, write_page_checksum=True)
 
 
-def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(rebuilt: tuple[Path, Summary]) -> None:
+def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(
+    rebuilt: tuple[Path, Summary],
+) -> None:
     folder, _ = rebuilt
     text = (folder / "report" / "report.md").read_text()
     for name in TYPES:
@@ -75,7 +77,9 @@ def test_every_machine_type_gets_a_best_file_weights_and_a_place_in_the_report(r
     assert "half of the labelled test clips" in text
 
 
-def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(rebuilt: tuple[Path, Summary]) -> None:
+def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(
+    rebuilt: tuple[Path, Summary],
+) -> None:
     folder, summary = rebuilt
     text = (folder / "report" / "index.html").read_text()
     for machine in summary.machines:
@@ -299,7 +303,9 @@ def test_a_trial_whose_history_is_damaged_is_named_and_keeps_its_line(folder: Pa
     assert all(machine.handed_over for machine in summary.machines)
 
 
-def test_one_seed_is_called_unconfirmed_and_judged_with_an_interval_for_other_clips(rebuilt: tuple[Path, Summary]) -> None:
+def test_one_seed_is_called_unconfirmed_and_judged_with_an_interval_for_other_clips(
+    rebuilt: tuple[Path, Summary],
+) -> None:
     folder, summary = rebuilt
     for machine in summary.machines:
         assert machine.standing == "one seed, not confirmed"

@@ -167,7 +167,6 @@ def test_of_several_seeds_none_chooses_a_score_anew(auto: Path) -> None:
 
 def test_an_ensemble_begins_with_the_winner_and_is_chosen_by_the_choosing_clips(folder: Path) -> None:
     for machine in rebuild(folder).machines:
-        name = machine.machine_type
         assert machine.confirmed is not None
         assert machine.confirmed.winner is not None
         ensemble = machine.ensemble
