@@ -147,7 +147,7 @@ class Streamed:
         return _tasks(items, read, per_task=PIECES_PER_TASK)
 
     def _batch(self, table: pa.Table) -> Batch:
-        return Batch(*(tensor.to(self._device, non_blocking=True) for tensor in batch_of(table)))
+        return batch_of(table).to(self._device)
 
 
 def _row_groups(shard: ShardEntry) -> int:

@@ -61,6 +61,10 @@ class Batch(NamedTuple):
         """In [-1, 1), as networks read it."""
         return self.pcm_BL * PCM_SCALE
 
+    def to(self, device: torch.device) -> "Batch":
+        """There; itself, where it is there already."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
 
 class Block(NamedTuple):
     """Clips that arrived together; read-only views."""

@@ -172,8 +172,8 @@ class Training:
         return loss.detach()
 
     def _own(self, batch: Batch) -> Batch:
-        """With the log-mel of this system alone."""
-        return batch._replace(sgram_BFT=batch.sgram_BFT[:, self._rows])
+        """With the log-mel of this system alone, on the device of the network."""
+        return batch._replace(sgram_BFT=batch.sgram_BFT[:, self._rows]).to(self.device)
 
     def read(self, index_N: Index) -> Reading:
         """What the module, as it is now, says of clips, and their classes."""

@@ -8,7 +8,7 @@ import torch
 
 from asd_ray.clip import NUM_SAMPLES
 from asd_ray.config import RunConfig, replace_settings
-from asd_ray.data.resident import Block, Labels, Resident
+from asd_ray.data.resident import Block, Clips, Labels, Resident
 from asd_ray.models.sgram import LogMel
 from asd_ray.training.loop import Training
 
@@ -57,9 +57,11 @@ MakeTraining = Callable[..., Training]
 def make_training(clips: Resident, config: RunConfig) -> MakeTraining:
     """`make_training("train.seed=1", ..., clips=...)`: a fresh Training."""
 
-    def make(*settings: str, clips: Resident = clips, systems: Sequence[str] = ()) -> Training:
+    def make(
+        *settings: str, clips: Clips = clips, systems: Sequence[str] = (), device: torch.device | None = None
+    ) -> Training:
         own = replace_settings(config, settings)
-        return Training(own, clips, num_classes=NUM_CLASSES, machine_types=TYPES, systems=systems)
+        return Training(own, clips, num_classes=NUM_CLASSES, machine_types=TYPES, systems=systems, device=device)
 
     return make
 
