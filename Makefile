@@ -30,18 +30,21 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/python launch/tune.py
 
+# Tests share the cores; whole searches, which want them all, go one after another.
+SHARED := --numprocesses logical --maxprocesses 4 --dist loadgroup
+
 # Everything on one machine: format, lint, types, fast tests, and the tests that start Ray.
 test: setup lint
-	$(BIN)/pytest -m "not cluster"
+	$(BIN)/pytest $(SHARED) -m "not cluster"
 
 # Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
 # openssh-server, iproute2, rsync; some five minutes, and what happens is shown as it does.
 test-cluster: setup
 	$(BIN)/pytest -q -s -m cluster tests/cluster
 
-# What to run before a commit: a minute, no Ray.
+# What to run before a commit: some six minutes on two cores, no Ray.
 check: setup lint
-	$(BIN)/pytest -m "not slow and not gpu and not cluster"
+	$(BIN)/pytest $(SHARED) -m "not slow and not gpu and not cluster"
 
 .PHONY: lint
 lint:

@@ -13,10 +13,12 @@ from tests.postgresql import Server, binaries, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The example of asd_ray.api is a whole search."""
+    """Of tests that run two at a time, those that run whole searches go one after another: see `make test`."""
     for item in items:
-        if item.name == "asd_ray.api":
+        if item.name == "asd_ray.api":  # its example is a whole search
             item.add_marker(pytest.mark.slow)
+        if "end_to_end" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("end_to_end"))
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,11 @@ def tune(shards: Path, folder: Path, *more: object) -> list[object]:
 
 
 def test_a_full_disk_stops_the_search_in_one_line_and_with_space_the_same_call_goes_on(
-    shards: Path, tmp_path: Path
+    small_shards: Path, tmp_path: Path
 ) -> None:
     with mounted(tmp_path / "disk") as disk:
         folder = disk.folder / "run"
-        call = start(*tune(shards, folder, "--lanes", 1))
+        call = start(*tune(small_shards, folder, "--lanes", 1))
         call.read_until(lambda line: f"[1/{TRIALS}]" in line)
         disk.leave(100_000)  # enough for the journal, not for a checkpoint
         assert call.finish() == 1, call.output
@@ -40,13 +40,13 @@ def test_a_full_disk_stops_the_search_in_one_line_and_with_space_the_same_call_g
         assert "Traceback" not in call.output
         assert [path for path in folder.rglob("*") if path.name.endswith(".part")] == []
         before = finished(folder)
-        assert len(before) >= 6
+        assert len(before) >= 2
 
         disk.make_space()
-        again = start(*tune(shards, folder, "--lanes", 1))
+        again = start(*tune(small_shards, folder, "--lanes", 1))
         again.read_until(lambda line: "starting" in line)
         began = time.monotonic()
-        second = run(*tune(shards, folder, "--lanes", 1))
+        second = run(*tune(small_shards, folder, "--lanes", 1))
         assert second.process.returncode == 2, second.output
         holder = f"process {again.process.pid} on {os.uname().nodename}"
         assert f"error: {folder}: in use by {holder}; wait for it, or use another --run\n" in second.output
@@ -54,7 +54,7 @@ def test_a_full_disk_stops_the_search_in_one_line_and_with_space_the_same_call_g
         assert again.finish() == 0, again.output
         after = finished(folder)
         assert before.items() <= after.items()
-        assert len(after) == 6 * TRIALS
+        assert len(after) == 2 * TRIALS
 
 
 def test_a_killed_search_with_its_studies_in_a_server_goes_on_there(

@@ -118,17 +118,17 @@ def test_one_seed_and_one_lane_give_the_same_trials_twice_and_a_terminal_shows_t
 
 
 def test_a_search_that_is_killed_and_interrupted_goes_on_by_the_same_call_and_loses_nothing(
-    shards: Path, tmp_path: Path
+    small_shards: Path, tmp_path: Path
 ) -> None:
     """SIGKILL; then Ctrl-C once: it ends within seconds, all put away; then twice: at once."""
     folder = tmp_path / "run"
-    command = [*tune(shards, folder, trials=6, epochs=3), "--lanes", 2]
+    command = [*tune(small_shards, folder, trials=6), "--lanes", 2]
     killed = start(*command)
     killed.read_until(lambda line: "[2/6]" in line)
     killed.process.send_signal(signal.SIGKILL)
     killed.finish()
     kept = finished(folder)
-    assert len(kept) >= 12 - 2
+    assert len(kept) >= 2 * 2 - 2  # the last line may have come before all studies knew
     for times, seconds in ((1, 15), (2, 5)):
         call = start(*command)
         call.read_until(lambda line: "[1/" in line)
