@@ -12,6 +12,7 @@ from tests import object_storage
 from tests.postgresql import Server, binaries, serving
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of tests that run two at a time, those that run whole searches go one after another: see `make test`."""
     for item in items:

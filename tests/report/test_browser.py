@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of six machine types, with pruned, failed, complete and confirmed trials."""
     folder = tmp_path_factory.mktemp("report") / "run"
-    fabricate(folder, few(), settings=["search.trials=40", "search.confirm=1", "search.seeds=2"])
+    fabricate(folder, few(), settings=["search.trials=40", "search.confirm=3", "search.seeds=2"])
     rebuild(folder)
     return folder / "report" / "index.html"
 
