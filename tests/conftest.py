@@ -12,14 +12,11 @@ from tests import object_storage
 from tests.postgresql import Server, binaries, serving
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of tests that run two at a time, those that run whole searches go one after another: see `make test`."""
+    """The example of asd_ray.api is a whole search."""
     for item in items:
-        if item.name == "asd_ray.api":  # its example is a whole search
+        if item.name == "asd_ray.api":
             item.add_marker(pytest.mark.slow)
-        if "end_to_end" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("end_to_end"))
 
 
 @pytest.fixture(scope="session")
