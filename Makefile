@@ -30,8 +30,8 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/python launch/tune.py
 
-# Tests share the cores; whole searches, which want them all, go one after another.
-SHARED := --numprocesses logical --maxprocesses 4 --dist loadgroup
+# How tests share the cores is in tests/conftest.py.
+SHARED := --numprocesses logical --maxprocesses 4
 
 # Everything on one machine: format, lint, types, fast tests, and the tests that start Ray.
 test: setup lint

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from asd_ray.places import place
 from tests import object_storage
@@ -17,6 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.name == "asd_ray.api":
             item.add_marker(pytest.mark.slow)
+
+
+class SearchesInTurn(LoadScopeScheduling):
+    """Tests share the cores; those that run whole searches, which want all of them, go one after another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "searches" if nodeid.startswith("tests/end_to_end/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SearchesInTurn:
+    return SearchesInTurn(config, log)
 
 
 @pytest.fixture(scope="session")

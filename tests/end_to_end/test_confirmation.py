@@ -11,7 +11,7 @@ from asd_ray.scoring.detector import Best
 from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import SMALL, run, start, studies_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_finished_search_is_confirmed_and_a_killed_confirmation_goes_on(

@@ -15,7 +15,7 @@ from tests.disk import mounted
 from tests.end_to_end.conftest import SMALL, finished, run, start
 from tests.postgresql import PASSWORD, QUOTED
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 TRIALS = 4
 

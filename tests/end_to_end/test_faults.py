@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from tests.end_to_end.conftest import SMALL, Call, Faults, marked_processes, start, studies_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def search(shards: Path, folder: Path, *arguments: object) -> Call:

@@ -15,7 +15,7 @@ from tests.end_to_end.conftest import SMALL, Call, run
 from tests.object_storage import BUCKET
 from tests.postgresql import Server, make_database
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches")]
+pytestmark = pytest.mark.slow
 RAW, SHARDS, RUN = f"s3://{BUCKET}/e2e/raw", f"s3://{BUCKET}/e2e/shards", f"s3://{BUCKET}/e2e/runs/first"
 
 

@@ -16,7 +16,7 @@ from asd_ray.scoring.detector import Best
 from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def blocks(text: str) -> list[str]:

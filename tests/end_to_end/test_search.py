@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import ROOT, SMALL, Call, finished, run, run_on_t
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -13,7 +13,7 @@ from asd_ray.scoring.detector import Best
 from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import run, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("searches"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
