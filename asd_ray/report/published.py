@@ -178,8 +178,8 @@ def published_rows() -> tuple[Row, ...]:
     )
 
 
-def own_rows(name: str, found: Mapping[str, MachineMetrics | None]) -> tuple[Row, ...]:
-    """A system of ours, by its metrics per machine type, put together in both ways."""
+def own_rows(own: Mapping[str, Mapping[str, MachineMetrics | None]]) -> tuple[Row, ...]:
+    """Systems of ours by name, by their metrics per machine type, put together in both ways."""
     ways = ((AVERAGED, "averaged"), (POOLED, "pooled"))
     return tuple(
         Row(
@@ -188,6 +188,7 @@ def own_rows(name: str, found: Mapping[str, MachineMetrics | None]) -> tuple[Row
             figures={key: None if metrics is None else getattr(metrics, way) for key, metrics in found.items()},
             own=True,
         )
+        for name, found in own.items()
         for protocol, way in ways
     )
 

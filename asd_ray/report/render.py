@@ -21,7 +21,7 @@ from asd_ray.report.summary_file import summary_file
 from asd_ray.report.winners import write_winners
 from asd_ray.report.worst import Recordings, worst_ranked
 from asd_ray.scoring.intervals import Estimate
-from asd_ray.scoring.metrics import Auc
+from asd_ray.scoring.metrics import Auc, MachineMetrics
 from asd_ray.search import runfolder
 from asd_ray.search.journal import run_lock
 from asd_ray.search.storage import Store, find_store, open_studies
@@ -31,6 +31,7 @@ UNDEFINED = "undefined"
 SECTIONS = (
     "answer",
     "published",
+    "systems",
     "detection",
     "worst",
     "scores",
@@ -181,7 +182,6 @@ def markdown(summary: Summary) -> str:
 def page(summary: Summary) -> str:
     """index.html: one file that needs no network and no script."""
     max_fpr = summary.run.config.score.max_fpr
-    own = {machine.machine_type: machine.best.reporting if machine.best else None for machine in summary.machines}
     return (
         _environment(optimistic=summary.optimistic, autoescape=True)
         .get_template("index.html.jinja")
@@ -189,7 +189,7 @@ def page(summary: Summary) -> str:
             _context(summary),
             sections=SECTIONS,
             searched=list(summary.run.space.columns),
-            published=by_protocol([*own_rows("this search", own), *published_rows()]),
+            published=by_protocol([*own_rows(_winners(summary)), *published_rows()]),
             published_types=[name for name in summary.run.machine_types if name in TYPES],
             recordings=Recordings(summary.run),
             worst_ranked=worst_ranked,
@@ -202,6 +202,19 @@ def page(summary: Summary) -> str:
             contour_panel=lambda machine_type, found: Markup(contour_panel(machine_type, found)),
         )
     )
+
+
+def _winners(summary: Summary) -> dict[str, dict[str, MachineMetrics | None]]:
+    """What this search sets beside publications: its best, and, where it had a choice, the best of each system."""
+    best = {one.machine_type: one.best.reporting if one.best else None for one in summary.machines}
+    systems = summary.run.systems
+    if len(systems) == 1:
+        return {f"this search, {systems[0]}": best}
+    own = {"this search": best}
+    for name in systems:
+        found = {one.machine_type: one.systems.get(name) for one in summary.machines}
+        own[f"this search, {name}"] = {key: judged.reporting if judged else None for key, judged in found.items()}
+    return own
 
 
 def _context(summary: Summary) -> dict[str, Any]:

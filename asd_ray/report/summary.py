@@ -14,9 +14,10 @@ import pyarrow as pa
 from optuna.trial import FrozenTrial
 
 from asd_ray.command import InputError
-from asd_ray.config import LossConfig, Param
+from asd_ray.config import LossConfig
 from asd_ray.report.angles import angles_of
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
+from asd_ray.report.edges import edges
 from asd_ray.report.ensembles import Ensemble, ensemble_of
 from asd_ray.report.judging import Judged, judge, read_scores, read_stand_ins, reporting_estimate, rows_of
 from asd_ray.report.pareto import ParetoPoint, pareto_points
@@ -30,13 +31,9 @@ from asd_ray.scoring.protocol import why_unusable
 from asd_ray.scoring.proxy import Correlation, rank_correlation
 from asd_ray.search.book import owner_of, scores_of
 from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
-from asd_ray.search.ranges import Range
 from asd_ray.search.runfolder import TRIALS, Run
-from asd_ray.search.space import StudySpace
 from asd_ray.search.studies import Studies
 
-NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, 1.57)}
-EDGE = 0.02  # of a range, in the scale it is sampled in: nearer than this counts as at its edge
 NOT_CONFIRMED = "one seed, not confirmed"
 
 
@@ -63,6 +60,7 @@ class MachineSummary:
     problems: tuple[str, ...]
     pareto: tuple[ParetoPoint, ...]  # where there are several objectives
     response: Response
+    systems: Mapping[str, Judged]  # the best trial of each, where several are searched
     scores: tuple[ScoreRow, ...] = ()  # by which its networks can be read
     ensemble: Ensemble | None = None  # of what was confirmed
     angles: tuple[float, ...] = ()  # of the reporting clips to the centre of their id, in degrees, where known
@@ -187,7 +185,8 @@ class _Reader:
             published_estimate=estimates[1],
             standing=standing,
             not_reportable=self._why_not_reportable(machine_type),
-            problems=tuple(problems),
+            systems=self._systems(machine_type, problems),
+            problems=tuple(dict.fromkeys(problems)),
             pareto=pareto_points(machine_type, self._run, self._studies),
             angles=() if best is None else angles_of(self._folder / TRIALS / best.place / "scores.parquet", best),
             response=response_of(
@@ -235,6 +234,14 @@ class _Reader:
         except InputError as error:
             problems.append(str(error))
             return None
+
+    def _systems(self, machine_type: str, problems: list[str]) -> dict[str, Judged]:
+        """The best trial of each system on the choosing clips; none where there is one system."""
+        space, first = self._run.space, dict[str, tuple[str, FrozenTrial]]()
+        for uid, trial in self._studies.ranking(machine_type) if len(space.systems) > 1 else ():
+            first.setdefault(str(space.of(machine_type).active(trial.params)["system"]), (uid, trial))
+        judged = {name: self._trial(machine_type, first.get(name), problems) for name in space.systems}
+        return {name: one for name, one in judged.items() if one is not None}
 
     def _score_of_trial(self, uid: str, machine_type: str) -> str:
         """The score that a machine type chose in a trial; empty where it had no choice."""
@@ -297,21 +304,3 @@ class _Reader:
     def _why_not_reportable(self, machine_type: str) -> str:
         rows = rows_of(self._clips, machine_type)
         return why_unusable((row["machine_id"], row["is_anomaly"]) for row in rows if row["reports"])
-
-
-def edges(space: StudySpace, params: Mapping[str, Param]) -> tuple[str, ...]:
-    """`margin at its low end`, ... for numbers so near the end of their range that the best may lie outside.
-
-    A limit that is the end of what the number can be (0 or 1 for a probability) is no edge to widen.
-    """
-    found = []
-    for name in space.searched():
-        spec = space.spec(name)
-        if not isinstance(spec, Range) or name not in params:
-            continue
-        place = spec.place(float(params[name]))
-        if place < EDGE and not (name in NATURAL_LIMITS and spec.low == NATURAL_LIMITS[name][0]):
-            found.append(f"{name} at its low end {spec.low:g}")
-        if place > 1 - EDGE and not (name in NATURAL_LIMITS and spec.high == NATURAL_LIMITS[name][1]):
-            found.append(f"{name} at its high end {spec.high:g}")
-    return tuple(found)

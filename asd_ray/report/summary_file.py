@@ -167,6 +167,7 @@ class MachineFigures(_Part):
     not_reportable: str = Field(description="why there is no figure on the reporting clips; else empty")
     problems: list[str] = Field(description="what is lost, and how to mend it")
     pareto: list[Pareto] = Field(description="where several objectives were searched")
+    systems: dict[str, Trained] = Field(description="the best trial of each system, where several were searched")
     scores: list[ScoreFigures] = Field(description="what each score would give")
     ensemble: EnsembleFigures | None = Field(description="of confirmed configs")
 
@@ -228,6 +229,7 @@ def _machine(machine: MachineSummary) -> dict[str, Any]:
         "not_reportable": machine.not_reportable,
         "problems": list(machine.problems),
         "pareto": [point.plain() for point in machine.pareto],
+        "systems": {name: _trained(judged) for name, judged in machine.systems.items()},
         "scores": [row.plain() for row in machine.scores],
         "ensemble": None if machine.ensemble is None else machine.ensemble.plain(),
     }

@@ -52,7 +52,7 @@ def test_own_rows_come_first_and_once_per_way_of_putting_ids_together() -> None:
     ids = ["id_00"] * 4 + ["id_02"] * 4
     truth = [False, False, True, True] * 2
     metrics = machine_metrics("fan", ids, is_anomaly=truth, score=[0, 1, 2, 3, 10, 11, 12, 13])
-    groups = by_protocol([*published_rows(), *own_rows("this search", {"fan": metrics, "pump": None})])
+    groups = by_protocol([*published_rows(), *own_rows({"this search": {"fan": metrics, "pump": None}})])
     averaged, pooled = groups[AVERAGED][0], groups[POOLED][0]
     assert (averaged.own, pooled.own) == (True, True)
     assert averaged.figures == {"fan": Auc(1.0, 1.0), "pump": None}

@@ -15,9 +15,10 @@ import pytest
 
 from asd_ray.command import InputError
 from asd_ray.config import load_config, with_params
+from asd_ray.report.edges import edges
 from asd_ray.report.judging import normal_scores
 from asd_ray.report.render import page, percent, rebuild, rebuild_alone
-from asd_ray.report.summary import Summary, edges
+from asd_ray.report.summary import Summary
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
 from asd_ray.search.journal import run_lock

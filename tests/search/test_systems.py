@@ -1,5 +1,6 @@
 """A further system takes one file, one line in the table and one YAML: here, an energy that is no network."""
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -80,7 +81,14 @@ def test_a_further_system_is_searched_reported_and_handed_over_like_any_other(
     assert [("margin" in trial.params) for trial in trials] == [False, False, True]  # inert ones are not told
     assert trials[0].distributions["system"] == CategoricalDistribution(("tastgram", "loudness"))
     assert all(trial.values is not None for trial in trials)
-    assert "| fan | fan-" in (run_folder / "report" / "report.md").read_text()
+    text = (run_folder / "report" / "report.md").read_text()
+    assert "| fan | fan-" in text
+    figures = json.loads((run_folder / "report" / "summary.json").read_text())["machine_types"]["fan"]["systems"]
+    assert figures["tastgram"]["trial"] == "fan-2"
+    for name, one in figures.items():
+        assert one["params"]["system"] == name
+        percents = [f"{100 * one[role]['objective']:.1f}" for role in ("choosing", "reporting")]
+        assert f"| fan | {name} | {one['trial']} | {' | '.join(percents)} |" in text
     detector = Detector(run_folder / "best" / "fan.yaml")
     assert detector.best.config.model.name == detector.best.params["system"]
     table = pq.read_table(run_folder / TRIALS / detector.best.trial / "scores.parquet").to_pylist()
