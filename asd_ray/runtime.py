@@ -20,7 +20,7 @@ QUIET = {
     "RAY_DEDUP_LOGS": "1",
     # Workers that die are started anew; a trial that cannot go on says why, and a lane whose node has gone too.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|retries remaining|worker\\(s\\) .*killed"
-    "|Raylet is terminated|has been marked dead",
+    "|Raylet is terminated|has been marked dead|infeasible resource requests",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the driver as KeyboardInterrupt
     "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 
 from asd_ray.command import InputError
 from asd_ray.search.events import Event
@@ -37,6 +38,7 @@ def test_two_trials_side_by_side_become_two_files_of_their_numbers(
         for event in [*events, *map(ended, names)]:
             tell(event)
     assert [event for event in seen if isinstance(event, str)] == []
+    wandb.teardown()  # as at the end of every process: its service has written all then
     files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
     content = [file.read_bytes() for file in files]
