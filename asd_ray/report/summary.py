@@ -7,7 +7,7 @@ seeds.
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,7 +60,9 @@ class MachineSummary:
     problems: tuple[str, ...]
     pareto: tuple[ParetoPoint, ...]  # where there are several objectives
     response: Response
-    systems: Mapping[str, Judged]  # the best trial of each, where several are searched
+    systems: Mapping[str, Judged] = field(
+        default_factory=dict
+    )  # the best trial of each, where several are searched
     scores: tuple[ScoreRow, ...] = ()  # by which its networks can be read
     ensemble: Ensemble | None = None  # of what was confirmed
     angles: tuple[float, ...] = ()  # of the reporting clips to the centre of their id, in degrees, where known
