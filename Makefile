@@ -30,12 +30,9 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/python launch/tune.py
 
-# How tests share the cores is in tests/conftest.py.
-SHARED := --numprocesses logical --maxprocesses 4
-
 # Everything on one machine: format, lint, types, fast tests, and the tests that start Ray.
 test: setup lint
-	$(BIN)/pytest $(SHARED) -m "not cluster"
+	$(BIN)/pytest -m "not cluster"
 
 # Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
 # openssh-server, iproute2, rsync; some five minutes, and what happens is shown as it does.
@@ -44,7 +41,7 @@ test-cluster: setup
 
 # What to run before a commit: some six minutes on two cores, no Ray.
 check: setup lint
-	$(BIN)/pytest $(SHARED) -m "not slow and not gpu and not cluster"
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 -m "not slow and not gpu and not cluster"
 
 .PHONY: lint
 lint:
