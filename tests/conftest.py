@@ -6,38 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from asd_ray.places import place
 from tests import object_storage
 from tests.postgresql import Server, binaries, serving
 
-SEARCHES = "tests/end_to_end/"
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The example of asd_ray.api is a whole search; other whole searches come last, when the cores are theirs."""
+    """The example of asd_ray.api is a whole search."""
     for item in items:
         if item.name == "asd_ray.api":
             item.add_marker(pytest.mark.slow)
-    items.sort(key=_is_search)
-
-
-def _is_search(item: pytest.Item) -> bool:
-    return item.nodeid.startswith(SEARCHES)
-
-
-class SearchesInTurn(LoadScopeScheduling):
-    """Tests share the cores, each as it comes; whole searches, which want all of them, go one after another."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return SEARCHES if nodeid.startswith(SEARCHES) else nodeid
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SearchesInTurn:
-    config.option.loadscopereorder = False  # else what has most tests would come first
-    return SearchesInTurn(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,8 @@ from asd_ray.config import RunConfig, params_of, replace_settings
 from asd_ray.data.resident import Labels
 from asd_ray.files import to_json, write_whole
 from asd_ray.report.published import TEST_CLIPS
-from asd_ray.scoring.metrics import MAX_FPR
+from asd_ray.scoring.metrics import machine_metrics, objective_value
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
-from asd_ray.scoring.roc import roc_areas
 from asd_ray.scoring.scores import OF_EMBEDDINGS, PUBLISHED
 from asd_ray.search import runfolder
 from asd_ray.search.runfolder import Corpus, Run
@@ -141,14 +140,15 @@ class _Drawn:
         return report
 
     def _objective(self, machine_type: str, scores: np.ndarray) -> float:
-        """Mean of AUC and pAUC over machine ids on the choosing clips."""
-        labels, areas = self._labels, []
-        for machine_id in np.unique(labels.machine_id[labels.machine_type == machine_type]):
-            at = self._chooses & (labels.machine_type == machine_type) & (labels.machine_id == machine_id)
-            normal, anomalous = (scores[at & (labels.is_anomaly == kind)] for kind in (0, 1))
-            ones = [np.ones((1, len(part))) for part in (normal, anomalous)]
-            areas += roc_areas(*ones, normal, anomalous, max_fprs=(1.0, MAX_FPR))
-        return float(np.mean(areas))
+        """On the choosing clips."""
+        labels = self._labels
+        at = self._chooses & (labels.machine_type == machine_type)
+        metrics = machine_metrics(
+            machine_type, labels.machine_id[at], is_anomaly=labels.is_anomaly[at] == 1, score=scores[at]
+        )
+        value = objective_value(metrics, "mean")
+        assert value is not None
+        return value
 
     def _proxy(self, objective: float) -> float:
         """What needs no labels has something to do with what needs them."""

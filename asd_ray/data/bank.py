@@ -88,14 +88,13 @@ def _tasks(
     # The head of a cluster has no CPUs that Ray counts; it has some to read with nonetheless.
     cpus = int(ray.cluster_resources().get("CPU", 0)) or os.cpu_count() or 1  # type: ignore[no-untyped-call]
     cpus = min(cpus, os.cpu_count() or 1) if here else cpus
-    cpus = min(cpus, readers or cpus)
     # No CPU is asked for: lanes hold all that there are.
     return ray.data.from_items(items, override_num_blocks=count).map_batches(
         read,
         batch_size=per_task,
         zero_copy_batch=True,
         num_cpus=0,
-        concurrency=max(1, min(cpus, count)),
+        concurrency=max(1, min(cpus, count, readers or count)),
         label_selector=on_this_node() if here else None,
     )
 

@@ -60,9 +60,7 @@ class MachineSummary:
     problems: tuple[str, ...]
     pareto: tuple[ParetoPoint, ...]  # where there are several objectives
     response: Response
-    systems: Mapping[str, Judged] = field(
-        default_factory=dict
-    )  # the best trial of each, where several are searched
+    systems: Mapping[str, Judged] = field(default_factory=dict)  # the best trial of each of several
     scores: tuple[ScoreRow, ...] = ()  # by which its networks can be read
     ensemble: Ensemble | None = None  # of what was confirmed
     angles: tuple[float, ...] = ()  # of the reporting clips to the centre of their id, in degrees, where known
@@ -157,6 +155,7 @@ class _Reader:
     def __init__(self, folder: Path, run: Run, clips: pa.Table, studies: Studies) -> None:
         self._folder, self._run, self._clips, self._studies = folder, run, clips, studies
         self._unreadable = ""
+        self._judged: dict[tuple[str, str], Judged | None] = {}
         self._confirmation: Confirmation | None = None
         try:
             self._confirmation = read_confirmation(folder, run)
@@ -188,7 +187,7 @@ class _Reader:
             standing=standing,
             not_reportable=self._why_not_reportable(machine_type),
             systems=self._systems(machine_type, problems),
-            problems=tuple(dict.fromkeys(problems)),
+            problems=tuple(problems),
             pareto=pareto_points(machine_type, self._run, self._studies),
             angles=() if best is None else angles_of(self._folder / TRIALS / best.place / "scores.parquet", best),
             response=response_of(
@@ -215,10 +214,15 @@ class _Reader:
     def _trial(
         self, machine_type: str, found: tuple[str, FrozenTrial] | None, problems: list[str]
     ) -> Judged | None:
-        """A trial of the search, judged; what is lost is noted."""
+        """A trial of the search, judged once, whatever it is the best of; what is lost is noted."""
         if found is None:
             return None
-        uid, trial = found
+        key = (machine_type, found[0])
+        if key not in self._judged:
+            self._judged[key] = self._judge_trial(machine_type, *found, problems)
+        return self._judged[key]
+
+    def _judge_trial(self, machine_type: str, uid: str, trial: FrozenTrial, problems: list[str]) -> Judged | None:
         mend = "put it back, or call the search with --confirm, which trains the best configs again"
         try:
             scores, stand_ins = self._tables(uid, mend=mend)

@@ -144,12 +144,11 @@ class Link:
 
     def _name_task(self, command: str, arguments: dict[str, Any]) -> str:
         """What Ray's dashboard and timeline call a command: `fan-3 epoch 2`."""
-        what = f"{command} {arguments['to']}" if "to" in arguments else command
-        return f"{self._order['order'].name or self.owner} {what}"
+        return f"{self._order['order'].name or self.owner} {_words_of(command, arguments)}"
 
     def _end_hung(self, name: str, arguments: dict[str, Any]) -> Answer:
         """Kill the workers; Train starts them anew for the next trial."""
-        what = f"epoch {arguments['to']}" if "to" in arguments else name
+        what = _words_of(name, arguments)
         self._kill_workers()
         return Answer("", _lost(f"it hung: {what} had not ended after {self.patience:.0f} s"))
 
@@ -161,6 +160,11 @@ class Link:
 def _lost(why: str) -> Report:
     """A failure that befell the trial: unlike what it does itself, another time it may not."""
     return {"failed": why, "lost": True}
+
+
+def _words_of(command: str, arguments: dict[str, Any]) -> str:
+    """`epoch 2`; `start`."""
+    return f"{command} {arguments['to']}" if "to" in arguments else command
 
 
 def _because(why: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asd_ray.data.resident import Block, Index, Labels, OnDevice, Resident, shuffled
+from asd_ray.data.resident import Batch, Block, Index, Labels, OnDevice, Resident, shuffled
 
 SAMPLES, MELS, FRAMES = 50, 4, 3
 SIZES = (3, 1, 4)  # clips per block
@@ -90,6 +90,14 @@ def test_clips_on_a_device_give_the_same_batches(resident: Resident) -> None:
         for one, other in zip(resident.gather(np.array(index)), on_device.gather(np.array(index)), strict=True):
             assert torch.equal(one, other)
             assert one.dtype == other.dtype
+
+
+def test_a_batch_goes_to_a_device_and_stays_where_it_is(resident: Resident) -> None:
+    batch = resident.gather(np.array([2, 0]))
+    moved = batch.to(torch.device("meta"))
+    assert isinstance(moved, Batch)
+    assert {tensor.device.type for tensor in moved} == {"meta"}
+    assert all(one is other for one, other in zip(batch, batch.to(torch.device("cpu")), strict=True))
 
 
 def test_where_gives_the_positions_of_splits_and_machine_types_in_order() -> None:

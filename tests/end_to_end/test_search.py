@@ -74,7 +74,9 @@ def test_a_search_ends_with_a_best_config_and_a_model_for_every_machine_type(fir
     assert "WARNING" not in call.output
 
 
-def test_the_same_call_again_starts_nothing(first: tuple[Path, Call], shards: Path, tmp_path: Path) -> None:
+def test_the_same_call_again_starts_nothing_and_more_trials_are_added_to_those_there(
+    first: tuple[Path, Call], shards: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(first[0], tmp_path / "run")
     began = time.monotonic()
     again = run(*tune(shards, folder, trials=3))
@@ -82,8 +84,20 @@ def test_the_same_call_again_starts_nothing(first: tuple[Path, Call], shards: Pa
     assert "starting" not in again.output
     assert time.monotonic() - began < 60
     assert_nothing_is_lost_or_repeated(folder, trials=3)
-    assert "Traceback" not in again.output
-    assert "WARNING" not in again.output
+
+    before = studies_of(folder)
+    more = run(*tune(shards, folder, trials=6))
+    assert more.process.returncode == 0, more.output
+    assert "starting" in more.output
+    assert "[3/3]" in more.output
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
+    after = studies_of(folder)
+    for name, found in before.items():
+        assert [trial.value for trial in found] == [trial.value for trial in after[name][: len(found)]]
+    assert more.survivors() == []
+    assert temporary_files(folder) == []
+    assert "Traceback" not in more.output
+    assert "WARNING" not in more.output
 
 
 def test_one_seed_and_one_lane_give_the_same_trials_twice_and_a_terminal_shows_them_live(
@@ -132,9 +146,9 @@ def test_a_search_that_is_killed_and_interrupted_goes_on_by_the_same_call_and_lo
         assert states >= {TrialState.RUNNING}
         assert kept.items() < finished(folder).items()
         kept = finished(folder)
-    again = run(*tune(small_shards, folder, trials=7), "--lanes", 2)  # and with one trial more
+    again = run(*command)
     assert again.process.returncode == 0, again.output
-    assert_nothing_is_lost_or_repeated(folder, trials=7)
+    assert_nothing_is_lost_or_repeated(folder, trials=6)
     assert kept.items() < finished(folder).items()
     assert again.survivors() == []
     # Ray's own agents take up to two minutes to notice that a killed driver took the raylet with it.

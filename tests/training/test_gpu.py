@@ -6,19 +6,11 @@ import pytest
 import torch
 
 from asd_ray.data.bank import place
-from asd_ray.data.resident import Batch, Resident
+from asd_ray.data.resident import Resident
 from asd_ray.training.loop import Training, fit
 
 MakeTraining = Callable[..., Training]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
-
-
-def test_a_batch_goes_to_a_device_and_stays_where_it_is(clips: Resident) -> None:
-    batch = clips.gather(clips.labels.where(splits={"valid"}, machine_types={"fan"}))
-    moved = batch.to(torch.device("meta"))
-    assert isinstance(moved, Batch)
-    assert {tensor.device.type for tensor in moved} == {"meta"}
-    assert all(one is other for one, other in zip(batch, batch.to(torch.device("cpu")), strict=True))
 
 
 @pytest.mark.gpu
