@@ -30,9 +30,9 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/python launch/tune.py
 
-# Everything on one machine: format, lint, types, fast tests, and the tests that start Ray.
-test: setup lint
-	$(BIN)/pytest -m "not cluster"
+# Everything on one machine: make check, then the tests that start Ray, one after another, for each wants all cores.
+test: check
+	$(BIN)/pytest -m "(slow or gpu) and not cluster"
 
 # Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
 # openssh-server, iproute2, rsync; some five minutes, and what happens is shown as it does.

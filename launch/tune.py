@@ -269,13 +269,11 @@ def print_progress(done: int, total: int) -> None:
 def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunConfig") -> None:
     from asd_ray.search.pruning import rungs_of
 
-    clips = {
-        split: sum(shard.rows for shard in manifest.shards_of([split])) for split in ("train", "valid", "test")
-    }
     types = {name for name, _ in manifest.classes}
     print(
         f"{shards}: {len(types)} machine types, {len(manifest.classes)} machines; "
-        f"{clips['train']} training, {clips['valid']} validation and {clips['test']} test clips"
+        f"{manifest.count_clips('train')} training, {manifest.count_clips('valid')} validation "
+        f"and {manifest.count_clips('test')} test clips"
     )
     if manifest.quarantined:
         print(f"{manifest.quarantined} recordings were left out: see {shards / 'quarantine.csv'}")

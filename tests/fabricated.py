@@ -42,11 +42,18 @@ def few(normal: int = 8, anomalous: int = 8) -> Counts:
     return {name: dict.fromkeys(ids, (normal, anomalous)) for name, ids in TEST_CLIPS.items()}
 
 
-def fabricate(folder: Path, counts: Counts, *, settings: list[str], protocol: str = "split") -> Run:
+def fabricate(
+    folder: Path,
+    counts: Counts,
+    *,
+    settings: list[str],
+    protocol: str = "split",
+    space_name: str = "noisy_arcmix",
+) -> Run:
     """A run folder on which the search has ended."""
     labels = _labels(counts)
     config = replace_settings(RunConfig(), [f"train.epochs={EPOCHS}", "search.sampler=random", *settings])
-    space, text = load_space("noisy_arcmix")
+    space, text = load_space(space_name)
     classes = [[name, machine_id] for name, ids in counts.items() for machine_id in ids]
     run = Run(
         asd_ray=asd_ray.__version__,

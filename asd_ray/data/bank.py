@@ -53,9 +53,9 @@ class Source:
 
     def kept(self) -> ray.data.Dataset:
         """All clips as a dataset, read and turned into log-mels once, here and now. Raises InputError."""
-        shards = Manifest.load(self.folder).shards_of(SPLITS)
-        paths = [shard.path for shard in shards]
-        readers = -(-sum(shard.rows for shard in shards) // CLIPS_PER_READER)
+        manifest = Manifest.load(self.folder)
+        paths = [shard.path for shard in manifest.shards_of(SPLITS)]
+        readers = -(-manifest.count_clips() // CLIPS_PER_READER)
 
         def read(rows: dict[str, npt.NDArray[Any]]) -> pa.Table:
             return pa.concat_tables([self.read(str(path)) for path in rows["item"]])

@@ -92,6 +92,10 @@ class Manifest(_Strict):
             if shard.rows and shard.split in wanted and machine_type in (None, shard.machine_type)
         )
 
+    def count_clips(self, *splits: Split) -> int:
+        """How many clips there are, of these splits or in all."""
+        return sum(shard.rows for shard in self.shards_of(splits or SPLITS))
+
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read and check the manifest of a folder, and that each shard is there in its full size."""

@@ -5,6 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
@@ -43,7 +44,7 @@ def score_panel(judged: Judged) -> str:
         (axes,) = drawn.axes
         _histograms(axes, score, truth)
         axes.axvline(judged.threshold.value, color=INK, linewidth=0.9, linestyle="--", label="threshold")
-        axes.set(xlabel="anomaly score", ylabel="clips")
+        axes.set(xlabel="anomaly score")
         drawn.legend(axes)
     return drawn.svg
 
@@ -54,7 +55,7 @@ def angle_panel(judged: Judged, angles: Sequence[float]) -> str:
     with panel(f"angles {judged.choosing.machine_type}") as drawn:
         (axes,) = drawn.axes
         _histograms(axes, np.asarray(angles), truth)
-        axes.set(xlabel="angle to the centre, degrees", ylabel="clips", xlim=(0, None))
+        axes.set(xlabel="angle to the centre, degrees", xlim=(0, None))
         drawn.legend(axes)
     return drawn.svg
 
@@ -71,6 +72,8 @@ def _histograms(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_
     edges = np.histogram_bin_edges(values, bins=BINS)
     for wanted, color, label in ((False, NORMAL, "normal"), (True, ANOMALOUS, "anomalous")):
         axes.hist(values[truth == wanted], bins=list(edges), color=color, alpha=0.65, label=label)
+    axes.set_ylabel("clips")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def progress_panel(summary: Summary, machine_type: str) -> str:

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.importance import MeanDecreaseImpurityImportanceEvaluator
 from optuna.trial import FrozenTrial
+from sklearn.ensemble import RandomForestRegressor
 
 from asd_ray.config import Param
 from asd_ray.search.choice import worth
 from asd_ray.search.ranges import Choices, Names, Range
 from asd_ray.search.space import StudySpace
-from asd_ray.search.surface import FEWEST, Surface, fitted, to_unit_cube, unit_points
+from asd_ray.search.surface import FEWEST, Surface, fitted, to_unit_cube, unit_axes, unit_points
 
 PAIRS = (("margin", "scale"), ("mixup_alpha", "noise_prob"))  # the loss of one clip; how clips are mixed
 RESAMPLES = 20  # of the trials, for the spread of the importances
@@ -186,39 +185,24 @@ def importances(trials: Sequence[FrozenTrial], values: Array, space: StudySpace)
     """Mean decrease of impurity in random forests over bootstrap resamples of the trials, most important first.
 
     Only of numbers that take part in every trial: what is inert in some cannot be weighed against the others.
+    As Optuna's evaluator of that name, which would copy every trial of every resample first.
+    Axes: N trials, D axes of the unit cube, K searched numbers, R resamples.
     """
     names = [name for name in space.searched() if all(name in trial.params for trial in trials)]
     if len(names) < 2:
         return ()
-    distributions = {name: space.spec(name).distribution() for name in names}
-    rng = np.random.default_rng(0)
-    found = np.array([_forest(trials, values, distributions, rng.integers(len(trials), size=len(trials)), seed)
-                      for seed in range(RESAMPLES)])  # fmt: skip
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    axes = [unit_axes([trial.params[name] for trial in trials], space.spec(name)) for name in names]
+    point_ND = np.concatenate(axes, axis=1)
+    owner_D = np.repeat(np.arange(len(names)), [one.shape[1] for one in axes])
+    rng, rows = np.random.default_rng(0), []
+    for seed in range(RESAMPLES):
+        drawn = rng.integers(len(trials), size=len(trials))
+        forest = RandomForestRegressor(TREES, random_state=seed).fit(point_ND[drawn], values[drawn])
+        rows.append(np.bincount(owner_D, forest.feature_importances_, minlength=len(names)))
+    share_RK = np.array(rows)
+    low_K, high_K = np.quantile(share_RK, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     every = [
-        Importance(name=name, share=float(found[:, place].mean()), low=float(low[place]), high=float(high[place]))
-        for place, name in enumerate(names)
+        Importance(name=name, share=float(share), low=float(low), high=float(high))
+        for name, share, low, high in zip(names, share_RK.mean(axis=0), low_K, high_K, strict=True)
     ]
     return tuple(sorted(every, key=lambda one: -one.share))
-
-
-def _forest(
-    trials: Sequence[FrozenTrial],
-    values: Array,
-    distributions: Mapping[str, optuna.distributions.BaseDistribution],
-    drawn: NDArray[np.int64],
-    seed: int,
-) -> list[float]:
-    """The importances of the numbers, in their order, by the trials drawn."""
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(
-        optuna.trial.create_trial(
-            params={name: trials[place].params[name] for name in distributions},
-            distributions=dict(distributions),
-            value=float(values[place]),
-        )
-        for place in drawn
-    )
-    found = MeanDecreaseImpurityImportanceEvaluator(n_trees=TREES, seed=seed).evaluate(study, list(distributions))
-    total = sum(found.values()) or 1.0  # a draw of equal values
-    return [float(found[name]) / total for name in distributions]

@@ -59,7 +59,7 @@ def contour_panel(machine_type: str, found: Contour) -> str:
         levels = MaxNLocator(LEVELS).tick_values(mean.min(), mean.max())
         filled = axes.contourf(found.x_values, found.y_values, mean, levels=levels, cmap=COLOURS)
         bar = drawn.figure.colorbar(filled, ax=axes, label="objective, %", fraction=0.06, pad=0.03)
-        drawn.figure.subplots_adjust(right=0.87)
+        drawn.figure.subplots_adjust(right=0.83)
         bar.outline.set_visible(False)
         points = np.array(found.trials).reshape(-1, 2)
         axes.scatter(points[:, 0], points[:, 1], color="#f4f4f4", edgecolors="#333333", s=9, linewidths=0.5)

@@ -32,7 +32,7 @@ def train_full(
     Raises InputError when the lane does not fit the machine, or the disk fails, TrainingFailedError when the
     training does.
     """
-    clips = sum(shard.rows for shard in plan.manifest.shards)
+    clips = plan.manifest.count_clips()
     order = Order(
         config=config,
         machine_types=machine_types,

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from asd_ray.config import Param
 from asd_ray.search.choice import may_win, worth
-from asd_ray.search.ranges import Choices, Names
+from asd_ray.search.ranges import Choices, Names, Searched
 from asd_ray.search.space import StudySpace
 
 Array = NDArray[np.float64]
@@ -128,14 +128,16 @@ def to_unit_cube(points: Sequence[Mapping[str, Param]], space: StudySpace) -> Ar
 
     A number that is inert, and so not given, lies in the middle of its axis.
     """
-    columns = []
-    for name in space.searched():
-        spec, values = space.spec(name), [point.get(name) for point in points]
-        if isinstance(spec, Choices | Names):
-            columns += [[float(value == choice) for value in values] for choice in spec.choices]
-        else:
-            columns.append([0.5 if value is None else spec.place(float(value)) for value in values])
-    return np.array(columns, dtype=np.float64).reshape(len(columns), len(points)).T
+    axes = [unit_axes([point.get(name) for point in points], space.spec(name)) for name in space.searched()]
+    return np.concatenate(axes, axis=1)
+
+
+def unit_axes(values: Sequence[Param | None], spec: Searched) -> Array:
+    """The axes (N, D) of one searched number."""
+    if isinstance(spec, Choices | Names):
+        rows = [[float(value == choice) for choice in spec.choices] for value in values]
+        return np.array(rows, dtype=np.float64).reshape(len(values), len(spec.choices))
+    return np.array([[0.5 if value is None else spec.place(float(value))] for value in values]).reshape(-1, 1)
 
 
 def _matern(logs: Array, squares: Array) -> tuple[Array, Array]:

@@ -82,7 +82,7 @@ def run_search(
         _end(folder, run, studies, deadline=deadline, tell=tell)
         return
     shards = place(run.corpus.path)
-    clips = sum(shard.rows for shard in Manifest.load(shards).shards)
+    clips = Manifest.load(shards).count_clips()
     here = address is None or run.config.lanes.inline
     with (
         scratch_folder(folder) as scratch,

@@ -36,7 +36,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
     folder = tmp_path_factory.mktemp("bank")
     write_corpus(folder / "machines", ids_per_type=2, train_per_id=15, test_normal_per_id=2, test_anomaly_per_id=2)
     manifest = prepare(folder / "machines", folder / "shards", valid_fraction=0.1)
-    assert sum(shard.rows for shard in manifest.shards) * BYTES_PER_CLIP > STORE
+    assert manifest.count_clips() * BYTES_PER_CLIP > STORE
     with local_ray(cpus=2, object_store_bytes=STORE):
         yield Source(
             folder=folder / "shards",

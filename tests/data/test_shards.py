@@ -168,7 +168,7 @@ def test_a_bad_recording_is_left_out_and_listed_and_remembered(root: Path, tmp_p
         assert manifest.notes == {"longer than 10 s: its first 10 s used": 1, "shorter than 10 s: repeated": 1}
         notes = (tmp_path / "out/notes.csv").read_text()
         assert "fan/test/normal_id_00_00000000.wav,shorter than 10 s: repeated\n" in notes
-        assert sum(shard.rows for shard in manifest.shards) == 15
+        assert manifest.count_clips() == 15
 
 
 def test_a_shard_of_bad_recordings_only_is_empty_and_does_not_trouble_readers(root: Path, tmp_path: Path) -> None:

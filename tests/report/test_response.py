@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from asd_ray.report.canvas import INK
-from asd_ray.report.response import Response, importances, response_of
+from asd_ray.report.response import Response, Slice, importances, response_of
 from asd_ray.report.response_panels import contour_panel, slice_panel
 from asd_ray.search.space import SearchSpace, StudySpace, load_space
 from asd_ray.search.surface import FEWEST
@@ -134,3 +134,17 @@ def test_panels_name_their_numbers_and_share_no_id(response: Response) -> None:
     assert "noise probability" in panels[-1]
     used = [set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", svg)) for svg in panels]
     assert sum(map(len, used)) == len(set().union(*used))
+
+
+def test_a_figure_of_many_trials_is_small_and_its_labels_keep_their_digits() -> None:
+    rates = np.geomspace(1e-5, 1e-2, 41)
+    along = tuple(rates.tolist())
+    flat = (0.7,) * 41
+    trials = tuple((float(rate), 0.7) for rate in np.geomspace(1e-5, 1e-2, 400))
+    found = Slice(
+        name="learning_rate", log=True, chosen=1e-4, values=along, mean=flat, low=flat, high=flat, trials=trials
+    )
+    svg = slice_panel("fan", found)
+    assert svg.count("<use") > 400
+    assert len(svg) < 40_000  # twice that, were the style of each marker said again
+    assert ">0.0001<" in svg

@@ -83,12 +83,14 @@ def test_a_further_system_is_searched_reported_and_handed_over_like_any_other(
     assert all(trial.values is not None for trial in trials)
     text = (run_folder / "report" / "report.md").read_text()
     assert "| fan | fan-" in text
-    figures = json.loads((run_folder / "report" / "summary.json").read_text())["machine_types"]["fan"]["systems"]
+    fan = json.loads((run_folder / "report" / "summary.json").read_text())["machine_types"]["fan"]
+    figures = fan["systems"]
     assert figures["tastgram"]["trial"] == "fan-2"
     for name, one in figures.items():
         assert one["params"]["system"] == name
-        percents = [f"{100 * one[role]['objective']:.1f}" for role in ("choosing", "reporting")]
-        assert f"| fan | {name} | {one['trial']} | {' | '.join(percents)} |" in text
+        choosing, reporting = (f"{100 * one[role]['objective']:.1f}" for role in ("choosing", "reporting"))
+        mark = "**" if one["trial"] == fan["best"]["trial"] else ""
+        assert f"| {name} | {mark}{reporting}{mark} ({choosing}) |" in text
     detector = Detector(run_folder / "best" / "fan.yaml")
     assert detector.best.config.model.name == detector.best.params["system"]
     table = pq.read_table(run_folder / TRIALS / detector.best.trial / "scores.parquet").to_pylist()
