@@ -146,5 +146,5 @@ def test_a_figure_of_many_trials_is_small_and_its_labels_keep_their_digits() -> 
     )
     svg = slice_panel("fan", found)
     assert svg.count("<use") > 400
-    assert len(svg) < 40_000  # twice that, were the style of each marker said again
+    assert len(svg) < 40_000  # 51 kB, were the style of each marker said again
     assert ">0.0001<" in svg
