@@ -35,7 +35,7 @@ test: check
 	$(BIN)/pytest -m "(slow or gpu) and not cluster"
 
 # Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
-# openssh-server, iproute2, rsync; some five minutes, and what happens is shown as it does.
+# openssh-server, iproute2, rsync; some ten minutes, and what happens is shown as it does.
 test-cluster: setup
 	$(BIN)/pytest -q -s -m cluster tests/cluster
 

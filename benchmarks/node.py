@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
 
@@ -92,7 +93,7 @@ def worker_pids() -> list[int]:
 
 def train_seconds(lanes: list[Lane], config: RunConfig, folder: Path, *, turns: int) -> dict[str, Any]:
     """Epochs on the clips of one machine type, in one lane and in all of them, by turns."""
-    links = [acquire([one.mailbox], f"bench-{number}") for number, one in enumerate(lanes)]
+    links = [acquire(lambda one=one: [one.mailbox], f"bench-{number}") for number, one in enumerate(lanes)]
     for number, link in enumerate(links):
         order = Order(config=config, machine_types=TYPES[:1], score_at=(), folder=str(folder / str(number)))
         link.start(order)
@@ -167,11 +168,11 @@ def measure(clips: int, folder: Path, *, what: list[str], turns: int, width: flo
     config = replace_settings(RunConfig(), [f"model.width={width}", "train.batch_size=32", "train.compile=never"])
     source = tuner.read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=True)
     assert isinstance(source, Source)
-    lane.serve = touching_serve  # type: ignore[attr-defined]
     settings = LaneSettings(
         config=LaneConfig(count=2, gpus=0.0), num_classes=len(plan.manifest.classes), storage=folder / "train"
     )
-    with local_ray(cpus=2, object_store_bytes=max(2**28, 2 * found["clips"] * BYTES_PER_CLIP)):
+    touching = patch.object(lane, "serve_in_worker", touching_serve)  # refuses names that are no longer there
+    with touching, local_ray(cpus=2, object_store_bytes=max(2**28, 2 * found["clips"] * BYTES_PER_CLIP)):
         kept = source.kept()
         lanes, memory = [], []
         try:

@@ -12,9 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from asd_ray import api  # isort: skip - before ray, whose switches it sets
 
+import ray.train
 from torch import Tensor
 
 from asd_ray.config import RunConfig, replace_settings
@@ -50,10 +52,9 @@ class NotingTrial(Trial):
 
 def noting_serve(loop_config: dict[str, Any]) -> None:
     """The Train loop of a lane's worker, as it is, with trials that note."""
-    NotingTrial.lane = loop_config["lane"]
-    trial.Training = NotingTraining  # type: ignore[attr-defined]
-    server.Trial = NotingTrial  # type: ignore[attr-defined]
-    serve(loop_config)
+    NotingTrial.lane = ray.train.get_context().get_experiment_name()
+    with patch.object(trial, "Training", NotingTraining), patch.object(server, "Trial", NotingTrial):
+        serve(loop_config)
 
 
 class ScriptedSearcher(StudySearcher):
@@ -88,13 +89,14 @@ class ScriptedSearcher(StudySearcher):
 def search(data: Path, folder: Path, *, script: list[int], settings: list[str]) -> dict[str, Any]:
     """Prepare the recordings and run the trials; seconds of the whole and of each trial, and the epochs."""
     ScriptedSearcher.script, ScriptedSearcher.notes = script, []
-    tuner.StudySearcher = ScriptedSearcher  # type: ignore[attr-defined]
-    lane.serve = noting_serve  # type: ignore[attr-defined]
     config = replace_settings(RunConfig(), [*settings, f"search.trials={len(script)}", "search.prune=false"])
     began = time.time()
     api.prepare(data, folder / "shards", valid_fraction=0.0)
     prepared = time.time()
-    api.search(folder / "shards", folder / "run", config, space_name="noisy_arcmix", tell=lambda event: None)
+    # patch.object refuses names that are no longer there.
+    noting = patch.object(lane, "serve_in_worker", noting_serve)
+    with patch.object(tuner, "StudySearcher", ScriptedSearcher), noting:
+        api.search(folder / "shards", folder / "run", config, space_name="noisy_arcmix", tell=lambda event: None)
     ended = time.time()
     notes = ScriptedSearcher.notes
     if [note["epoch"] for note in notes] != script:
