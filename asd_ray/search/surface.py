@@ -129,7 +129,7 @@ def to_unit_cube(points: Sequence[Mapping[str, Param]], space: StudySpace) -> Ar
     A number that is inert, and so not given, lies in the middle of its axis.
     """
     axes = [unit_axes([point.get(name) for point in points], space.spec(name)) for name in space.searched()]
-    return np.concatenate(axes, axis=1)
+    return np.concatenate([np.empty((len(points), 0)), *axes], axis=1)
 
 
 def unit_axes(values: Sequence[Param | None], spec: Searched) -> Array:
