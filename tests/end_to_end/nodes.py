@@ -50,6 +50,7 @@ SETTINGS = (
     "search.prune=false",
 )
 STORE = 300 * 2**20
+SECOND_LANE_S = 120.0
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 LISTS = (*(f"{name}_commands" for name in COMMANDS), "cluster_synced_files", "rsync_exclude", "rsync_filter")
@@ -125,9 +126,17 @@ def end_log_monitors() -> None:
 
 
 def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Told]") -> None:
-    config = replace_settings(RunConfig(), SETTINGS)
+    config, both = replace_settings(RunConfig(), SETTINGS), threading.Event()
+
+    def tell(event: Event) -> None:
+        events.put(event)
+        if isinstance(event, str) and "2 lanes on" in event:
+            both.set()
+        if isinstance(event, Ended) and event.number == 1:
+            both.wait(SECOND_LANE_S)  # a quick lane would do all the trials before the other node is there
+
     try:
-        api.search(shards, folder, config, space_name="noisy_arcmix", tell=events.put, address=address)
+        api.search(shards, folder, config, space_name="noisy_arcmix", tell=tell, address=address)
         events.put(None)
     except BaseException as error:
         events.put(error)
