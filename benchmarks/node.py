@@ -60,8 +60,8 @@ def touching_serve(loop_config: dict[str, Any]) -> None:
         read_all(clips)
         return server
 
-    serve._come_up = reading  # type: ignore[assignment]
-    serve.serve(loop_config)
+    with patch.object(serve, "_come_up", reading):
+        serve.serve(loop_config)
 
 
 def read_all(clips: Clips) -> int:

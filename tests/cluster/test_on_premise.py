@@ -58,6 +58,7 @@ def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say
     after = scenario.trials_by_machine(machines)
     lost = scenario.lost(machines.shared / "runs" / "first", trials=TRIALS)
     say(f"trials by machine after: {after}; lost {lost}")
+    assert sorted(before) == list(WORKERS)
     assert sum(after.values()) == TRIALS
     assert lost == 0
     assert not (machines.shared / "intruder").exists()

@@ -83,6 +83,8 @@ def test_the_same_call_again_starts_nothing_and_more_trials_are_added_to_those_t
     assert again.process.returncode == 0, again.output
     assert "starting" not in again.output
     assert time.monotonic() - began < 60
+    assert "Traceback" not in again.output
+    assert "WARNING" not in again.output
     assert_nothing_is_lost_or_repeated(folder, trials=3)
 
     before = studies_of(folder)
