@@ -54,7 +54,7 @@ from asd_ray.report.summary import Summary
 from asd_ray.report.winners import WEIGHTS, write_best, write_weights
 from asd_ray.scoring.detector import score
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.scoring.scores import AUTO, best_score, check_score
+from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, best_score, check_score
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.events import Tell
@@ -104,7 +104,9 @@ def find_shards(
     """The shard folder of a data folder: itself, or, for a folder of recordings, one prepared for it."""
     if (data / MANIFEST).exists():
         return data
-    mark = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:8]
+    # Of the options, too: shards of others would be written over, under a search that reads them.
+    words = str(data.resolve()), f"{valid_fraction:g}", str(resample)
+    mark = hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
     shards = SHARDS / f"{data.resolve().name}-{mark}"
     prepare(data, shards, valid_fraction=valid_fraction, resample=resample, on_progress=on_progress)
     return shards
@@ -115,6 +117,8 @@ def forecast(data: Path | None, config: RunConfig, *, space_name: str, valid_fra
 
     Nothing is written; a few training steps are timed. Raises InputError, as the search would.
     """
+    space, _ = load_space(space_name)
+    _check_scoring(config, space.systems or [config.model.name])
     if data is None:
         found = list_clips(list_corpus(BUILT_IN), valid_fraction=valid_fraction)
     else:
@@ -149,8 +153,9 @@ def search(
     `asd_ray.search.events` has it; `trackers` keep books of it, and cannot stop it. `storage` is the URL of a
     PostgreSQL server to keep the studies in, not in the run folder; `deadline` is when this call ends (default:
     `search.hours` from now); `address` is that of a Ray cluster to search on, `auto` or host:port (default: this
-    machine); `call` is the command, for the report. Raises InputError for what a user can mend, KeyboardInterrupt
-    when interrupted.
+    machine); `call` is the command, for the report. Raises InputError for what a user can mend, SearchStoppedError
+    (of `asd_ray.search.lanes`) when it cannot go on, as with a full disk, KeyboardInterrupt when interrupted: the
+    same call goes on.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     deadline = deadline or Deadline(config.search.hours)
@@ -215,6 +220,9 @@ def _check_scoring(config: RunConfig, systems: Iterable[str]) -> None:
     check_score(config.score.name)
     for name in systems:
         own = find_system(name).score
+        if config.score.name == OWN and not own:
+            fitting = ", ".join(OF_EMBEDDINGS)
+            raise InputError(f"score {OWN}: {name} has none of its own; use {AUTO}, or one of {fitting}")
         if own and config.score.objective == PROXY:
             raise InputError(
                 f"objective proxy: {name} is read by {own} alone, which cannot hear a clip as another machine id; "

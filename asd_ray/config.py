@@ -21,6 +21,7 @@ from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+LARGEST_MARGIN = 1.57  # a right angle
 METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by side
 
 
@@ -32,7 +33,7 @@ class ModelConfig(Strict):
 class LossConfig(Strict):
     """A point of the loss cube, these defaults are Noisy-ArcMix, and what single systems have besides."""
 
-    margin: Annotated[float, Field(ge=0, le=1.57)] = 0.7  # radians
+    margin: Annotated[float, Field(ge=0, le=LARGEST_MARGIN)] = 0.7  # radians
     scale: Positive = 30.0
     mixup_alpha: Positive = 0.5
     noise_prob: Probability = 1.0

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from asd_ray.allocator import ALLOCATOR
+
 # What a person cannot act on is not printed; what went wrong comes back as an exception.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -36,20 +38,6 @@ QUIET = {
         f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"
         for name in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
     },
-}
-# Workers inherit this. By default glibc gives the large activations of a training step back to the system at once,
-# page by page, and faults them in again at the next step: half of a CPU's time. Huge pages make faults rare; one
-# arena, because Train runs its loop in a thread of its own. Keeping all freed memory (mmap_max=0) would be faster
-# still, but a lane then holds twice the memory (figures in docs/LOG.md).
-ALLOCATOR = {
-    "GLIBC_TUNABLES": ":".join(
-        (
-            "glibc.malloc.hugetlb=1",
-            "glibc.malloc.arena_max=1",
-            f"glibc.malloc.mmap_threshold={32 * 2**20}",
-            f"glibc.malloc.trim_threshold={32 * 2**30}",
-        )
-    )
 }
 for _name, _value in {**QUIET, **ALLOCATOR}.items():
     os.environ.setdefault(_name, _value)

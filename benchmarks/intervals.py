@@ -20,14 +20,12 @@ from dataclasses import dataclass
 os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy is imported; small matrices gain nothing from more
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from asd_ray.scoring import intervals
 from asd_ray.scoring.intervals import estimate
-from asd_ray.scoring.roc import roc_areas
+from asd_ray.scoring.roc import Floats, roc_areas
 
-Floats = npt.NDArray[np.float64]
 CLIPS = 100  # of either kind, among those that choose and among those that report
 RESAMPLES = 200
 COMMON, OWN = 0.8, 0.6  # standard deviations of a clip's score: what all networks share, and what each adds

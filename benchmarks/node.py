@@ -35,7 +35,7 @@ from asd_ray.data.bank import Source, Streamed
 from asd_ray.data.blocks import BYTES_PER_CLIP, collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Clips
-from asd_ray.search import tuner
+from asd_ray.search.lanes import read_clips
 from asd_ray.search.runfolder import plan_clips
 from asd_ray.training import lane, serve
 from asd_ray.training.lane import Lane, LaneSettings
@@ -166,7 +166,7 @@ def measure(clips: int, folder: Path, *, what: list[str], turns: int, width: flo
     prepare(root, shards, valid_fraction=0.0)
     plan = plan_clips(shards, "paper")
     config = replace_settings(RunConfig(), [f"model.width={width}", "train.batch_size=32", "train.compile=never"])
-    source = tuner.read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=True)
+    source = read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=True)
     assert isinstance(source, Source)
     settings = LaneSettings(
         config=LaneConfig(count=2, gpus=0.0), num_classes=len(plan.manifest.classes), storage=folder / "train"

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asd_ray.runtime import ALLOCATOR, QUIET
+from asd_ray.allocator import ALLOCATOR, lane_allocator
+from asd_ray.runtime import QUIET
 
 PLAIN, ALLOCATED, OURS = "plain", "plain, our allocator", "ours"
 
@@ -69,7 +70,7 @@ def compare(
     found: dict[str, list[dict[str, float]]] = {way: [] for way in (plain, *(one.way for one in ways))}
     for _ in range(turns):
         for way, runs in found.items():
-            settings = {} if way == PLAIN else ALLOCATOR
+            settings = {} if way == PLAIN else lane_allocator()
             runs.append(run(script, "--work", work, "--way", way, settings=settings))
     for one in ways:
         yield row_of(one.name, found[plain], found[one.way], against=plain, unit=unit)

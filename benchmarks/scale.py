@@ -28,7 +28,7 @@ import torch
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.prepare import prepare
-from asd_ray.search import tuner
+from asd_ray.search import lanes as search_lanes
 from asd_ray.search.resources import Share
 from asd_ray.search.runfolder import plan_clips
 from asd_ray.training.link import acquire
@@ -68,7 +68,7 @@ def measure(size: int, folder: Path) -> Found:
     with local_ray(cpus=2, object_store_bytes=max(2**28, 2 * found["clips"] * BYTES_PER_CLIP)):
         bank = measured(
             "bank",
-            lambda: tuner.read_clips(shards, [config.model.name], visible_labels=plan.visible_labels),
+            lambda: search_lanes.read_clips(shards, [config.model.name], visible_labels=plan.visible_labels),
             found,
         )
         found["store_mb"] = round(store_pages_mb(), 1)
@@ -76,7 +76,7 @@ def measure(size: int, folder: Path) -> Found:
         classes = len(plan.manifest.classes)
         with (
             watching() as peak,
-            tuner.warm_lanes(share, bank, num_classes=classes, scratch=folder / "train") as lanes,
+            search_lanes.warm_lanes(share, bank, num_classes=classes, scratch=folder / "train") as lanes,
         ):
             link = acquire(lambda: [lane.mailbox for lane in lanes], "bench")
             link.start(order)

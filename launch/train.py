@@ -18,6 +18,7 @@ from asd_ray.places import place
 
 if TYPE_CHECKING:
     from asd_ray.config import RunConfig
+    from asd_ray.scoring.detector import Best
 
 
 def parse() -> argparse.Namespace:
@@ -30,26 +31,33 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--workers", type=int, default=1, help="data-parallel workers (default 1)")
+    parser.add_argument("--workers", type=int, help="data-parallel workers (default: as the config has it)")
     return parser.parse_args()
 
 
 def command(arguments: argparse.Namespace) -> int:
     config, found = read_config(arguments)
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
+    from asd_ray.data.manifest import Manifest
     from asd_ray.search.full import TrainingFailedError
 
-    data = arguments.data or (place(found["data"]) if found else None)
+    data = arguments.data or (place(found.data) if found else None)
     if data is None:
         raise InputError(f"{arguments.config}: names no data; give --data")
     if not data.exists():
         raise InputError(f"{data}: the data of {arguments.config} is not there; give --data")
     folder = default_folder(arguments, found)
-    types = (found["machine_type"],) if found else ()
+    types = (found.machine_type,) if found else ()
+    shards = api.find_shards(data)
+    if found and arguments.data is None and Manifest.load(shards).fingerprint != found.fingerprint:
+        raise InputError(
+            f"{data}: not the clips that {arguments.config} was found with; to train on them all the same, "
+            f"give --data {data}"
+        )
     print(f"training {arguments.config} for {config.train.epochs} epochs in {folder}", flush=True)
     try:
         with interruptible("interrupted; the same call goes on"):
-            paths = api.train(api.find_shards(data), folder, config, machine_types=types, on_epoch=print_epoch)
+            paths = api.train(shards, folder, config, machine_types=types, on_epoch=print_epoch)
     except TrainingFailedError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED
@@ -60,21 +68,25 @@ def command(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def read_config(arguments: argparse.Namespace) -> "tuple[RunConfig, dict[str, Any] | None]":
-    """The config, and the rest of a best/<machine_type>.yaml where it is one."""
+def read_config(arguments: argparse.Namespace) -> "tuple[RunConfig, Best | None]":
+    """The config, and all of a best/<machine_type>.yaml where it is one."""
     from asd_ray.config import load_config
-    from asd_ray.strict_yaml import read_yaml
+    from asd_ray.strict_yaml import load, read_yaml
 
-    settings = [f"lanes.workers={arguments.workers}", "lanes.count=1", "lanes.inline=false"]
-    for name, key in (("epochs", "train.epochs"), ("seed", "train.seed")):
+    settings = ["lanes.count=1", "lanes.inline=false"]
+    for name, key in (("epochs", "train.epochs"), ("seed", "train.seed"), ("workers", "lanes.workers")):
         if getattr(arguments, name) is not None:
             settings.append(f"{key}={getattr(arguments, name)}")
     config = load_config(arguments.config, [*settings, *arguments.set])
     document, _ = read_yaml(arguments.config)
-    return config, document if "machine_type" in document else None
+    if "machine_type" not in document:
+        return config, None
+    from asd_ray.scoring.detector import Best
+
+    return config, load(arguments.config, Best)
 
 
-def default_folder(arguments: argparse.Namespace, found: "dict[str, Any] | None") -> Path:
+def default_folder(arguments: argparse.Namespace, found: "Best | None") -> Path:
     out: Path | None = arguments.out
     if out is not None:
         return out

@@ -162,7 +162,7 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray.data.manifest import Manifest
     from asd_ray.models import find_system
     from asd_ray.search.budget import Deadline
-    from asd_ray.search.tuner import SearchStoppedError
+    from asd_ray.search.lanes import SearchStoppedError
     from asd_ray.tracking.tensorboard import TensorBoard
 
     find_system(config.model.name)

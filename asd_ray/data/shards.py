@@ -40,7 +40,6 @@ from asd_ray.data.manifest import (
     write_quarantine,
     write_table,
 )
-from asd_ray.data.manifest import read_labels as read_labels
 from asd_ray.files import writing
 from asd_ray.places import ObjectPath, fetched, place
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from asd_ray.data.audio import BadRecording, read_recording
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.corpus import Corpus, read_corpus
-from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
+from asd_ray.data.manifest import MANIFEST, QUARANTINE, Manifest, read_shard
 from asd_ray.doctor.finding import Finding
 from asd_ray.places import fetched, is_object
 from asd_ray.search.forecast import Listed, list_clips, list_data
@@ -27,9 +27,7 @@ def check_corpus(data: Path) -> Iterator[Finding]:
         found = list_data(data, valid_fraction=0.0)
         yield Finding("ok", "data", f"{data}: shards of {len(found.clips)} clips, none missing or cut")
         if manifest.quarantined:
-            yield Finding(
-                "note", "data", f"{manifest.quarantined} recordings were left out: {data / 'quarantine.csv'}"
-            )
+            yield Finding("note", "data", f"{manifest.quarantined} recordings were left out: {data / QUARANTINE}")
     else:
         corpus = read_corpus(data)
         found = list_clips(corpus.clips, valid_fraction=0.0, problems=len(corpus.problems))
@@ -84,4 +82,4 @@ def _check_labels(data: Path, found: Listed) -> Iterator[Finding]:
                 "note", "labels", f"{name} has {count} labelled clips to choose by: its figures are coarse"
             )
     if is_object(data) and not found.to_prepare:
-        yield Finding("note", "data", "read from object storage: every lane reads it from there")
+        yield Finding("note", "data", "read from object storage")

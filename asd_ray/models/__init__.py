@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from asd_ray.command import InputError
+from asd_ray.data.blocks import NUM_FRAMES
 from asd_ray.losses.contrast import ONE_STAGE, TWO_STAGES, OneStage, TwoStages
 from asd_ray.losses.mixing import CUBE
 from asd_ray.losses.system_loss import MarginLoss, OwnError, SystemLoss
@@ -14,7 +15,7 @@ from asd_ray.models import autoencoder, glow, mobilenetv2, stgram, stsasgram, ta
 from asd_ray.models.classifier import with_margin_head
 from asd_ray.models.per_type import per_machine_type, several_ids
 from asd_ray.models.sgram import MelSettings
-from asd_ray.spelling import nearest
+from asd_ray.spelling import suggestion
 
 Assemble = Callable[..., nn.Module]
 BY_MARGIN = MarginLoss()
@@ -36,6 +37,10 @@ class System:
     numbers: frozenset[str] = CUBE  # of the loss that act on it
     averages: bool = False  # whether the mean of the weights over the steps is what is read
     compiles: bool = True  # whether a compiled training step was found to be worth it
+
+    def __post_init__(self) -> None:
+        if self.mel.num_frames != NUM_FRAMES:  # log-mels of all systems are kept one above the other
+            raise ValueError(f"a log-mel of {self.mel.num_frames} frames a clip; its hop must make {NUM_FRAMES}")
 
 
 def _own_error(network: Callable[..., nn.Module], *, mel: MelSettings, assemble: Assemble) -> System:
@@ -74,9 +79,7 @@ SYSTEMS: dict[str, System] = {
 def find_system(name: str) -> System:
     """The entry of SYSTEMS. Raises InputError, with the nearest name, for an unknown one."""
     if name not in SYSTEMS:
-        near = nearest(name, SYSTEMS)
-        mend = f"did you mean {near}?" if near else f"known: {', '.join(sorted(SYSTEMS))}"
-        raise InputError(f"system {name!r} is unknown; {mend}")
+        raise InputError(f"system {name!r} is unknown{suggestion(name, SYSTEMS)}")
     return SYSTEMS[name]
 
 

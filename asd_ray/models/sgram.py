@@ -40,7 +40,6 @@ class MelSettings:
     num_mels: int = 128
     mel_scale: Literal["slaney", "htk"] = "slaney"
     norm: Literal["slaney"] | None = "slaney"
-    power: float = 2.0
     eps: float = 2.0**-52  # sys.float_info.epsilon, as published
 
     @property
@@ -66,7 +65,7 @@ class LogMels(nn.Module):
 
 
 class LogMel(nn.Module):
-    """(20 / power) * log10(mel filters applied to |STFT|^power, plus eps).
+    """10 * log10(mel filters applied to |STFT|^2, plus eps).
 
     Periodic Hann window of n_fft samples; frame t is centred on sample t * hop; outside the wave lie zeros.
     """
@@ -83,14 +82,13 @@ class LogMel(nn.Module):
             norm=self.settings.norm,
             mel_scale=self.settings.mel_scale,
         )
-        # Of a complex number the power is the sum of two squares: the filters take both, and the sum is theirs.
-        self.parts = 2 if self.settings.power == 2.0 else 1
         self.bands = []  # each group of filters sees only the spectrum bins from `low` to `high`
         for index, group_SF in enumerate(filters_SF.chunk(NUM_GROUPS, dim=1)):
             used = group_SF.any(dim=1).nonzero().flatten().tolist() or [0]
             low, high = used[0], used[-1] + 1
-            self.bands.append((self.parts * low, self.parts * high))
-            filters = group_SF[low:high].repeat_interleave(self.parts, dim=0)
+            # A complex number's power is the sum of two squares: the filters take both, and the sum is theirs.
+            self.bands.append((2 * low, 2 * high))
+            filters = group_SF[low:high].repeat_interleave(2, dim=0)
             self.register_buffer(f"filters_{index}", filters, persistent=False)
         window = torch.hann_window(self.settings.n_fft)
         self.register_buffer("window", window, persistent=False)
@@ -117,16 +115,13 @@ class LogMel(nn.Module):
             part_NTL = frames_NTL[:, start : start + frames]
             out_NTF = mel_NTF[:, start : start + frames]
             spectrum_NTS = torch.fft.rfft(part_NTL * self.get_buffer("window"))
-            if self.parts == 2:
-                power_NTS = torch.view_as_real(spectrum_NTS).square_().flatten(-2)
-            else:
-                power_NTS = spectrum_NTS.abs().pow_(settings.power)
+            power_NTS = torch.view_as_real(spectrum_NTS).square_().flatten(-2)
             first = 0
             for index, (low, high) in enumerate(self.bands):
                 filters_SF = self.get_buffer(f"filters_{index}")
                 last = first + filters_SF.shape[1]
                 out_NTF[..., first:last] = power_NTS[..., low:high] @ filters_SF
                 first = last
-        mel_NTF.add_(settings.eps).log10_().mul_(20.0 / settings.power)
+        mel_NTF.add_(settings.eps).log10_().mul_(10.0)
         sgram_NFT: Tensor = mel_NTF.transpose(1, 2).contiguous()
         return sgram_NFT

@@ -24,24 +24,21 @@ TAG, DIGITS = re.compile(r"<[^>]*>"), re.compile(r"(\d\.\d\d)\d+")
 
 
 class Panel:
-    """One figure: its axes side by side, then its SVG."""
+    """One figure: its axes, then its SVG."""
 
-    def __init__(self, columns: int) -> None:
-        self.figure = Figure(figsize=(3.4 * columns, 2.5), facecolor="none")
+    def __init__(self) -> None:
+        self.figure = Figure(figsize=(3.4, 2.5), facecolor="none")
         FigureCanvasSVG(self.figure)
         # Room for labels and legend; to have it measured takes as long as all the drawing.
-        self.figure.subplots_adjust(
-            left=0.17 / columns, right=1 - 0.03 / columns, bottom=0.19, top=0.86, wspace=0.24
-        )
-        self.axes: list[Axes] = [self.figure.add_subplot(1, columns, place + 1) for place in range(columns)]
-        for axes in self.axes:
-            axes.set_facecolor("none")
-            axes.spines[["top", "right"]].set_visible(False)
+        self.figure.subplots_adjust(left=0.17, right=0.97, bottom=0.19, top=0.86)
+        self.axes: Axes = self.figure.add_subplot()
+        self.axes.set_facecolor("none")
+        self.axes.spines[["top", "right"]].set_visible(False)
         self.svg = ""
 
-    def legend(self, axes: Axes) -> None:
+    def legend(self) -> None:
         """Above the axes, where it hides nothing, in two columns."""
-        axes.legend(
+        self.axes.legend(
             frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0
         )
 
@@ -61,7 +58,7 @@ def _with_one_style(markers: re.Match[str]) -> str:
 
 
 @contextmanager
-def panel(name: str, *, columns: int = 1) -> Iterator[Panel]:
+def panel(name: str) -> Iterator[Panel]:
     """A panel to draw on, which has its SVG when the block ends."""
     with svg_settings(name):
         mpl.rcParams.update(
@@ -73,6 +70,6 @@ def panel(name: str, *, columns: int = 1) -> Iterator[Panel]:
                 "ytick.color": INK,
             }
         )
-        drawn = Panel(columns)
+        drawn = Panel()
         yield drawn
         drawn.save()

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from asd_ray.models.precision import has_bfloat16
 from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.forecast import Forecast
 from asd_ray.search.pruning import rungs_of
@@ -108,6 +109,8 @@ def _costs(forecast: Forecast) -> Iterator[str]:
     trained = forecast.listed.clips.column("split").to_pylist().count("train")
     if share.lane.workers == 1 and compiles(config, clips=trained, device=device):
         yield "          compiled steps, which this search would use, are faster than that"
+    if config.train.precision == "bfloat16" and not has_bfloat16(device):
+        yield "          this processor has no instructions for bfloat16: train.precision=float32 is much faster"
     if forecast.room.streams:
         yield "          reading the clips anew in every epoch comes on top"
     yield f"time      about {duration(forecast.likely_s)}; {duration(forecast.most_s)} if no trial were pruned"

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from asd_ray.config import Param
+from asd_ray.config import LARGEST_MARGIN, Param
 from asd_ray.search.ranges import Range
 from asd_ray.search.space import StudySpace
 
-NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, 1.57)}
+NATURAL_LIMITS = {"noise_prob": (0.0, 1.0), "mix_prob": (0.0, 1.0), "margin": (0.0, LARGEST_MARGIN)}
 EDGE = 0.02  # of a range, in the scale it is sampled in: nearer than this counts as at its edge
 
 

@@ -25,7 +25,7 @@ def roc_panel(judged: Judged, *, max_fpr: float) -> str:
     if truth.all() or not truth.any():
         return ""
     with panel(f"roc {judged.choosing.machine_type}") as drawn:
-        (curve,) = drawn.axes
+        curve = drawn.axes
         false_rate, true_rate, _ = roc_curve(truth, score)
         counted = np.append(false_rate[false_rate <= max_fpr], max_fpr)
         curve.fill_between(
@@ -41,11 +41,11 @@ def score_panel(judged: Judged) -> str:
     """Histogram of the scores of normal and of anomalous reporting clips, and the threshold."""
     truth, score = _reported(judged)
     with panel(f"scores {judged.choosing.machine_type}") as drawn:
-        (axes,) = drawn.axes
+        axes = drawn.axes
         _histograms(axes, score, truth)
         axes.axvline(judged.threshold.value, color=INK, linewidth=0.9, linestyle="--", label="threshold")
         axes.set(xlabel="anomaly score")
-        drawn.legend(axes)
+        drawn.legend()
     return drawn.svg
 
 
@@ -53,10 +53,10 @@ def angle_panel(judged: Judged, angles: Sequence[float]) -> str:
     """Histogram of the angles to the centre of the own machine id, of normal and of anomalous reporting clips."""
     truth, _ = _reported(judged)
     with panel(f"angles {judged.choosing.machine_type}") as drawn:
-        (axes,) = drawn.axes
+        axes = drawn.axes
         _histograms(axes, np.asarray(angles), truth)
         axes.set(xlabel="angle to the centre, degrees", xlim=(0, None))
-        drawn.legend(axes)
+        drawn.legend()
     return drawn.svg
 
 
@@ -88,7 +88,7 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
     if not np.isfinite(values).any():
         return ""
     with panel(f"progress {machine_type}") as drawn:
-        (axes,) = drawn.axes
+        axes = drawn.axes
         for state, color, marker in (("complete", NORMAL, "o"), ("pruned", PRUNED, ".")):
             points = [(x, y) for x, y, row in zip(number, values, rows, strict=True) if row.state == state]
             axes.scatter(
@@ -104,5 +104,5 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
         best = [value if np.isfinite(value) else np.nan for value in accumulate(complete, max)]
         axes.step(number, best, where="post", color=INK, linewidth=1, label="best so far")
         axes.set(xlabel="trial", ylabel="objective, %")
-        drawn.legend(axes)
+        drawn.legend()
     return drawn.svg

@@ -15,8 +15,9 @@ from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.figures import trials_figure
 from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
+from asd_ray.report.reading import summarise
 from asd_ray.report.response_panels import contour_panel, slice_panel, spoken
-from asd_ray.report.summary import MachineSummary, Summary, baseline_name, summarise
+from asd_ray.report.summary import MachineSummary, Summary, baseline_name
 from asd_ray.report.summary_file import summary_file
 from asd_ray.report.winners import write_winners
 from asd_ray.report.worst import Recordings, worst_ranked
@@ -27,6 +28,7 @@ from asd_ray.search.journal import run_lock
 from asd_ray.search.storage import Store, find_store, open_studies
 
 UNDEFINED = "undefined"
+NOT_RUN = "not run"
 # Of index.html: one template each, in this order.
 SECTIONS = (
     "answer",
@@ -144,7 +146,7 @@ def cells(machine: MachineSummary, *, optimistic: bool) -> tuple[str, str, str]:
         values = [best.objective, best.reporting_objective, published.reporting_objective if published else None]
         found = [None if value is None else (value, None) for value in values]
     choosing, reporting, started = (marked(spread(*one) if one else UNDEFINED, optimistic) for one in found)
-    return choosing, reporting, started
+    return choosing, reporting, started if published or confirmed else NOT_RUN
 
 
 def compared_cells(one: Compared, *, optimistic: bool) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) 
 def slice_panel(machine_type: str, found: Slice) -> str:
     """The objective along one number, its 95 % interval, the complete trials, and where the chosen config lies."""
     with panel(f"slice {machine_type} {found.name}") as drawn:
-        (axes,) = drawn.axes
+        axes = drawn.axes
         low, high, mean = (100 * np.array(part) for part in (found.low, found.high, found.mean))
         axes.fill_between(found.values, low, high, color=NORMAL, alpha=0.25, linewidth=0)
         axes.plot(found.values, mean, color=NORMAL)
@@ -54,7 +54,7 @@ def slice_panel(machine_type: str, found: Slice) -> str:
 def contour_panel(machine_type: str, found: Contour) -> str:
     """The objective over two numbers, the complete trials, and where the chosen config lies."""
     with panel(f"contour {machine_type} {found.x} {found.y}") as drawn:
-        (axes,) = drawn.axes
+        axes = drawn.axes
         mean = 100 * np.array(found.mean)
         levels = MaxNLocator(LEVELS).tick_values(mean.min(), mean.max())
         filled = axes.contourf(found.x_values, found.y_values, mean, levels=levels, cmap=COLOURS)

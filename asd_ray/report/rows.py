@@ -8,6 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from asd_ray.command import InputError
 from asd_ray.config import Params
+from asd_ray.search.book import CURVES, REASON
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.studies import Studies
 
@@ -47,13 +48,13 @@ def read_rows(folder: Path, run: Run, studies: Studies) -> tuple[tuple[TrialRow,
                 history = read_history(folder / TRIALS / uid)
             except InputError as error:
                 problems[owner].append(str(error))
-            curves = trial.user_attrs.get("curves", {})
+            curves = trial.user_attrs.get(CURVES, {})
             rows.append(
                 TrialRow(
                     uid=uid,
                     owner=owner,
                     state=STATE_NAMES[trial.state],
-                    reason=trial.user_attrs.get("reason", ""),
+                    reason=trial.user_attrs.get(REASON, ""),
                     epochs=len(history),
                     params=run.space.of(owner).active(trial.params),
                     objective={name: curve[max(curve, key=int)] for name, curve in curves.items() if curve},

@@ -23,6 +23,7 @@ from asd_ray.data.audio import read_recording
 from asd_ray.data.resident import PCM_SCALE
 from asd_ray.losses.mixing import LossPoint
 from asd_ray.models import build_module, find_system
+from asd_ray.models.precision import precision_of
 from asd_ray.models.sgram import LogMel
 from asd_ray.places import place
 from asd_ray.scoring.scores import make_score, outputs_of
@@ -165,9 +166,14 @@ class Detector:
         with torch.inference_mode():
             # float16 as in training, where log-mels are kept so
             sgram_FT = self._to_sgram(wave_L).half().float()
-            embedding_BE, readout_BK = self._module(wave_L[None], sgram_FT[None], class_B)
+            with precision_of(self.best.config.train, wave_L.device):
+                embedding_BE, readout_BK = self._module(wave_L[None], sgram_FT[None], class_B)
             outputs = outputs_of(
-                self._system.loss, self._loss, embedding_BE=embedding_BE, readout_BK=readout_BK, class_B=class_B
+                self._system.loss,
+                self._loss,
+                embedding_BE=embedding_BE.float(),
+                readout_BK=readout_BK,
+                class_B=class_B,
             )
         return float(self._score.score(outputs)[0])
 

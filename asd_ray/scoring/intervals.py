@@ -32,14 +32,12 @@ import numpy.typing as npt
 from scipy import stats
 
 from asd_ray.scoring.metrics import MAX_FPR, OBJECTIVES, PROXY
-from asd_ray.scoring.roc import roc_areas
+from asd_ray.scoring.roc import Floats, roc_areas
 from asd_ray.scoring.seeds import seed_margins
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SAME = 1e-12  # rounding apart
-
-Floats = npt.NDArray[np.float64]
 # Of the metrics of each machine id, [auc_KR, pauc_KR], to the objective_R of a machine type.
 COMBINE: dict[str, Callable[[Floats, Floats], Floats]] = {
     "mean": lambda auc_KR, pauc_KR: (auc_KR.mean(axis=0) + pauc_KR.mean(axis=0)) / 2,

@@ -30,7 +30,7 @@ from torch import Tensor
 from asd_ray.command import InputError
 from asd_ray.losses.mixing import LossPoint
 from asd_ray.losses.system_loss import SystemLoss
-from asd_ray.spelling import nearest
+from asd_ray.spelling import suggestion
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -224,24 +224,23 @@ def unit(vectors: Floats) -> Doubles:
 
 AUTO = "auto"  # every machine type by the score that is best on its choosing clips
 PUBLISHED = "margin_cross_entropy"
+OWN = "own_evidence"
 SCORES: dict[str, Callable[[], Score]] = {
     PUBLISHED: lambda: CrossEntropy(margin=True),
     "cross_entropy": lambda: CrossEntropy(margin=False),
     "centre": Centre,
     "neighbours": Neighbours,
     "mahalanobis": Mahalanobis,
-    "own_evidence": OwnEvidence,
+    OWN: OwnEvidence,
 }
-OF_EMBEDDINGS = tuple(name for name in SCORES if name != "own_evidence")
+OF_EMBEDDINGS = tuple(name for name in SCORES if name != OWN)
 
 
 def check_score(name: str) -> None:
     """Raises InputError, with the nearest name, for one that is neither a score nor `auto`."""
     known = (AUTO, *SCORES)
     if name not in known:
-        near = nearest(name, known)
-        mend = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
-        raise InputError(f"score {name!r} is unknown; {mend}")
+        raise InputError(f"score {name!r} is unknown{suggestion(name, known)}")
 
 
 def make_score(name: str) -> Score:

@@ -13,10 +13,9 @@ Axes: S seeds, C configs.
 """
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-Floats = npt.NDArray[np.float64]
+from asd_ray.scoring.roc import Floats
 
 
 def seed_margins(value_S: Floats, contender_CS: Floats, *, paired: bool, confidence: float) -> tuple[float, float]:

@@ -173,7 +173,7 @@ def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None
         try:
             details = client.get_job_info(job)
             text = client.get_job_logs(job)
-        except (requests.exceptions.RequestException, ConnectionError) as error:
+        except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:  # the last: no 200
             if time.monotonic() - heard > PATIENCE_S:
                 raise InputError(
                     f"{client.get_address()}: no answer for {PATIENCE_S:.0f} s; job {job} goes on there, "

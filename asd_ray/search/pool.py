@@ -89,10 +89,14 @@ class LanePool:
             time.sleep(0.2)
 
     def _run(self) -> None:
-        while not self._closing.wait(LOOK_S):
-            # Ray's own store may be slow to answer, or a node go while it is asked about: look again.
-            with contextlib.suppress(ray.exceptions.RayError):
-                self._look()
+        try:
+            while not self._closing.wait(LOOK_S):
+                # Ray's own store may be slow to answer, or a node go while it is asked about: look again.
+                with contextlib.suppress(ray.exceptions.RayError):
+                    self._look()
+        except Exception as error:  # else the search would wait for lanes that nobody starts
+            self._trouble = f"lanes cannot be looked after: {type(error).__name__}: {error}"
+            raise
 
     def _look(self) -> None:
         lanes = self._see()

@@ -4,6 +4,7 @@ When the studies have no more trials, the searcher hands out the trainings that 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
@@ -21,6 +22,7 @@ from asd_ray.search.elastic import AS_MANY_AS_COME, FixedLanes, Lanes
 from asd_ray.search.events import Begun, Ended, EpochDone, Left, Planned, Tell
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies import Outcome, Proposal, Studies
+from asd_ray.training.link import LaneError
 
 DEATHS = 3  # of its process after one epoch, and a trial has failed
 LOST_LANES = 5  # by one trial after one epoch, and something is wrong that every other trial would meet too
@@ -251,7 +253,9 @@ class StudySearcher(Searcher):
         # Losses after the same epoch: where machines come and go a long trial may be lost often, and still go on.
         place = (name, self._last.get(trial_id, {"epoch": 0})["epoch"])
         self._losses[place] += 1
-        if "LaneError" not in why and self._losses[place] >= DEATHS:
+        # Tune hands on text alone. A lane that hung over a command, LaneStuckError, is the trial's fault.
+        lane_lost = LaneError.__name__ in re.findall(r"\w+", why)
+        if not lane_lost and self._losses[place] >= DEATHS:
             return f"its process died {DEATHS} times: {why}"
         lost = self._running.pop(trial_id, None) or self._confirming.pop(trial_id, None)
         if self._losses[place] >= LOST_LANES:

@@ -13,9 +13,9 @@ judged when it arrives, against those that were there before it.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from asd_ray.scoring.roc import Floats
+
 ABSENT = -1.0  # below every rank: a shorter standing is the lesser of two that are else equal
 
 

@@ -4,34 +4,34 @@ Tune's own state is disposable; what is known lies in the studies. A search that
 on by the same call.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asd_ray.runtime import joined_ray, local_ray  # isort: skip - before ray, whose switches it sets
+from asd_ray.search.lanes import (  # isort: skip - before ray, whose switches it sets
+    SearchStoppedError,
+    lanes_of_cluster,
+    lanes_of_machine,
+    ray_with_room,
+    read_clips,
+)
 
 from ray import tune
 
-from asd_ray.config import LaneConfig
-from asd_ray.data.bank import Bank, Source
+from asd_ray.data.bank import Bank
 from asd_ray.data.manifest import MANIFEST, Manifest
-from asd_ray.models import mels_of
-from asd_ray.models.sgram import LogMels
 from asd_ray.placement import on_this_node, seen_from_all_nodes
 from asd_ray.places import place, ray_storage, remove_folder
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import count_to_confirm, open_confirmation
-from asd_ray.search.elastic import FixedLanes, Lanes
 from asd_ray.search.events import Planned, Tell
 from asd_ray.search.inline import InlineTrial
 from asd_ray.search.mends import mend_out_of_memory
-from asd_ray.search.pool import LanePool, pool_of_lanes
 from asd_ray.search.pruning import rungs
-from asd_ray.search.resources import Room, Share, make_room, room_on_cluster, share_cluster, share_out
+from asd_ray.search.resources import Share
 from asd_ray.search.runfolder import Run
 from asd_ray.search.scheduler import StudyScheduler
 from asd_ray.search.searcher import StudySearcher
@@ -39,17 +39,8 @@ from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
-from asd_ray.sight import Sight
-from asd_ray.training.lane import Lane, LaneSettings, name_lane
-from asd_ray.training.link import list_lanes
 
 SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
-QUIT_S = 30.0
-LOOK_S = 1.0  # for nodes of a cluster
-
-
-class SearchStoppedError(Exception):
-    """The machine, not a trial, is at fault: lanes cannot start, a disk is full. The same call goes on later."""
 
 
 def run_search(
@@ -86,21 +77,14 @@ def run_search(
     here = address is None or run.config.lanes.inline
     with (
         scratch_folder(folder) as scratch,
-        _ray_with_room(address, clips, run) as room,
+        ray_with_room(address, clips, run) as room,
         seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address) as sight,
-        (_lanes_of_machine if here else partial(_lanes_of_cluster, sight=sight))(
+        (lanes_of_machine if here else partial(lanes_of_cluster, deadline=deadline, sight=sight))(
             run,
             room,
             trials=max(missing, to_confirm),
-            read=partial(
-                read_clips,
-                shards,
-                run.systems,
-                visible_labels=visible_labels,
-                streams=room.streams,
-            ),
+            read=partial(read_clips, shards, run.systems, visible_labels=visible_labels, streams=room.streams),
             scratch=scratch,
-            deadline=deadline,
             tell=tell,
         ) as found,
     ):
@@ -112,85 +96,6 @@ def run_search(
         tell(Planned.of(studies, total=missing))
         _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
         _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
-
-
-@contextmanager
-def _ray_with_room(address: str | None, clips: int, run: Run) -> Iterator[Room]:
-    """Ray for the length of a block: a local one with room for the clips, or a cluster with what it has."""
-    lanes, log_mels = run.config.lanes, len(mels_of(run.systems))
-    if address is not None:
-        with joined_ray(address):
-            yield room_on_cluster(clips, lanes, log_mels=log_mels)
-        return
-    room = make_room(clips, lanes, log_mels=log_mels)
-    with local_ray(object_store_bytes=room.store_bytes):
-        yield room
-
-
-@contextmanager
-def _lanes_of_machine(
-    run: Run,
-    room: Room,
-    *,
-    trials: int,
-    read: Callable[[], Bank],
-    scratch: Path,
-    deadline: Deadline,
-    tell: Tell,
-) -> Iterator[tuple[Share, Bank, Lanes] | None]:
-    """As many lanes as fit what there is, for the length of a block; with the clips that they train on."""
-    clips = 0 if room.streams else room.clips
-    share = share_out(run.config.lanes, trials=trials, clips=clips, log_mels=len(mels_of(run.systems)))
-    tell(room.words)
-    bank = read()
-    tell(f"starting {share}")
-    with warm_lanes(share, bank, num_classes=len(run.corpus.classes), scratch=scratch):
-        yield share, bank, FixedLanes(share.count)
-
-
-@contextmanager
-def _lanes_of_cluster(
-    run: Run,
-    room: Room,
-    *,
-    trials: int,
-    read: Callable[[], Bank],
-    scratch: Path,
-    deadline: Deadline,
-    tell: Tell,
-    sight: Sight | None = None,
-) -> Iterator[tuple[Share, Bank, Lanes] | None]:
-    """Lanes that come and go with the nodes of a cluster; None when the deadline comes before the first of them.
-
-    Raises SearchStoppedError when no lane can live on the nodes that come.
-    """
-    share = _wait_for_share(run.config.lanes, deadline=deadline, tell=tell)
-    if share is None:
-        yield None
-        return
-    tell(f"lanes of {share.each}, as many as the cluster has room for")
-    with pool_of_lanes(LanePool(share, trials=trials, tell=tell)) as pool:
-        tell(room.words)
-        bank = read()  # machines take minutes to come: they are asked for before
-        num_classes = len(run.corpus.classes)
-        settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch, sight=sight)
-        pool.serve(lambda name: Lane(name, bank, settings))
-        pool.wait(deadline)
-        if pool.trouble:
-            raise SearchStoppedError(pool.trouble)
-        yield None if deadline.over else (share, bank, pool)
-
-
-def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, tell: Tell) -> Share | None:
-    """What each lane is to be; waits for a first node where nothing tells. None when the deadline came first."""
-    share, told = share_cluster(lanes), False
-    while share is None and not deadline.over:
-        if not told:
-            tell("the cluster has no node for trials yet: waiting for the first")
-            told = True
-        time.sleep(LOOK_S)
-        share = share_cluster(lanes)
-    return share
 
 
 def _end(
@@ -225,39 +130,6 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         yield path
     finally:
         remove_folder(path)
-
-
-def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str], streams: bool = False) -> Bank:
-    """All clips of a shard folder with the log-mels that the systems want: read now, or to be streamed."""
-    source = Source(
-        folder=shards.resolve(),
-        to_sgram=partial(LogMels, mels_of(systems)),
-        visible_labels=tuple(visible_labels),
-    )
-    return source if streams else source.kept()
-
-
-@contextmanager
-def warm_lanes(share: Share, clips: Bank, *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
-    """Warm lanes for the length of a block; they quit one beside the other."""
-    if share.inline:
-        yield []
-        return
-    settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
-    lanes = [Lane(name_lane(number), clips, settings) for number in range(share.count)]
-    list_lanes([lane.name for lane in lanes])
-    try:
-        yield lanes
-        for lane in lanes:
-            lane.ask_to_quit()
-        for lane in lanes:
-            lane.join(QUIT_S)
-    finally:
-        # Ray is shut down next; no thread may wait in it then.
-        for lane in lanes:
-            lane.abandon()
-        for lane in lanes:
-            lane.join(QUIT_S)
 
 
 def _tune(
@@ -301,6 +173,7 @@ def _trainable(folder: Path, run: Run, *, share: Share, clips: Bank) -> Any:
         "trials": str((folder / runfolder.TRIALS).resolve()),
         "corpus": run.corpus_identity,
         "systems": run.systems,
+        # Also where nothing is pruned: the report shows how far trials had come there.
         "score_at": (*rungs(epochs, run.config.search.eta), epochs),
     }
     if share.inline:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from asd_ray.config import METRICS
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
 from asd_ray.training.order import Report
 
-METRICS = ("auc", "pauc", "mauc")  # of each machine type, on the clips that choose
 CURVES = ("train_loss", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
 
 

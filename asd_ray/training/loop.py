@@ -20,9 +20,10 @@ from asd_ray.data.resident import Batch, Clips, Index
 from asd_ray.losses.mixing import LossPoint, draw_mix
 from asd_ray.models import build_module, find_system, mel_rows
 from asd_ray.models.folding import folded
+from asd_ray.models.precision import precision_of, set_precision
 from asd_ray.training.averaging import Mean
 from asd_ray.training.scored import Reading, Scored, Scorer
-from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles, precision_of, set_precision
+from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles
 
 # Scoring batches of a network of width 1: on a CPU larger ones fall out of its cache, on a GPU smaller ones leave
 # it idle.

@@ -34,11 +34,13 @@ def _watch(last_words: Callable[[str], None]) -> NoReturn:
         used: int = get_used_memory()  # type: ignore[no-untyped-call]
         held: int = psutil.Process().memory_info().rss
         if used > limit and _is_to_blame(held, limit=limit):
-            last_words(
-                f"it ran out of memory: it held {held / 1e9:.1f} GB when {used / 1e9:.1f} of the machine's "
-                f"{total / 1e9:.1f} GB were in use"
-            )
-            os._exit(1)
+            try:
+                last_words(
+                    f"it ran out of memory: it held {held / 1e9:.1f} GB when {used / 1e9:.1f} of the machine's "
+                    f"{total / 1e9:.1f} GB were in use"
+                )
+            finally:  # heard or not: Ray's monitor may have ended the mailbox by now
+                os._exit(1)
         threading.Event().wait(LOOK_S)
 
 

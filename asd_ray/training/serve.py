@@ -20,6 +20,7 @@ from asd_ray.training.server import Server
 
 BEAT_S = 2.0
 POLL_S = 5.0
+LAST_WORDS_S = 2.0  # while memory fills further
 
 
 def serve(loop_config: dict[str, Any]) -> None:
@@ -30,7 +31,7 @@ def serve(loop_config: dict[str, Any]) -> None:
     life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
     here = ray.get_runtime_context()
     ray.get(mailbox.enlist.remote(life, here.current_actor, here.get_node_id()))
-    watch_memory(lambda words: ray.get(mailbox.died.remote(words)))
+    watch_memory(lambda words: ray.get(mailbox.died.remote(words), timeout=LAST_WORDS_S))
     try:
         server = _come_up(loop_config, rank=rank, world=world)
     except Exception as error:  # Train would start it again for ever, and nobody would know why

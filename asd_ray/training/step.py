@@ -17,6 +17,7 @@ from asd_ray.data.resident import PCM_SCALE, Batch
 from asd_ray.losses.mixing import LossTensors, Mix, mix_clips
 from asd_ray.losses.system_loss import Said, SystemLoss
 from asd_ray.models import find_system
+from asd_ray.models.precision import precision_of
 
 # What a compiled step spares on one clip of a network of width 1, and what compiling costs where its results are
 # not in torch's cache yet (2 cores; docs/LOG.md). On a GPU launches are spared, some 0.1 ms of each clip's.
@@ -43,19 +44,6 @@ def compiles(config: RunConfig, *, clips: int, device: torch.device) -> bool:
         return train.compile == "always"
     spared = SPARED_S.get(device.type, 0.0) * config.model.width * train.epochs * clips
     return find_system(config.model.name).compiles and spared > 2 * COMPILE_S and has_compiler(device)
-
-
-def set_precision(train: TrainConfig, device: torch.device) -> None:
-    """How a GPU multiplies float32: in full, unless the config allows TF32. Holds for the whole process."""
-    if device.type == "cuda":
-        precision = "ieee" if train.precision == "float32" else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-
-
-def precision_of(train: TrainConfig, device: torch.device) -> torch.autocast:
-    """The context in which a network computes: lower precision, if any, is for it alone, not for head and loss."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=train.precision == "bfloat16")
 
 
 def batch_loss(

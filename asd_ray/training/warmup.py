@@ -1,7 +1,7 @@
 """What a training step takes here, in time and memory: measured on noise, beside as many others as there will be.
 
-Every lane is a process of its own that trains the real network in the real loop, with the same allocator settings
-as a lane of Ray Train: a guess from one process alone would be wrong by half where lanes share caches and memory.
+Every lane is a process of its own that trains the real network in the real loop, and gets its memory as a lane of
+Ray Train does: a guess from one process alone would be wrong by half where lanes share caches and memory.
 
 Axes: N clips, L samples.
 """
@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import torch
 
+from asd_ray.allocator import children_like_lanes
 from asd_ray.clip import NUM_SAMPLES
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, replace
@@ -57,7 +58,8 @@ def measure_pace(config: RunConfig, *, class_types: Sequence[str], lanes: int, o
     barrier = context.Barrier(count)
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
-            asked = [pool.submit(_measure, config, tuple(class_types), on_gpu) for _ in range(count)]
+            with children_like_lanes():
+                asked = [pool.submit(_measure, config, tuple(class_types), on_gpu) for _ in range(count)]
             paces = [one.result() for one in asked]
     except (BrokenProcessPool, torch.OutOfMemoryError, threading.BrokenBarrierError) as error:
         raise InputError(

@@ -16,14 +16,13 @@ from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
 from asd_ray.command import InputError
 from asd_ray.data import shards
 from asd_ray.data.corpus import Corpus, read_corpus
-from asd_ray.data.manifest import Manifest, Options, read_quarantine
+from asd_ray.data.manifest import Manifest, Options, read_labels, read_quarantine
 from asd_ray.data.shards import (
     SCHEMA,
     ShardPlan,
     ShardResult,
     finish,
     plan_shards,
-    read_labels,
     read_shard,
     source_signature,
     usable,

@@ -13,7 +13,7 @@ def test_tastgram_wants_the_default_log_mel():
 
 
 def test_an_unknown_system_is_refused_with_the_nearest_name():
-    with pytest.raises(InputError, match="'tastgarm' is unknown; did you mean tastgram"):
+    with pytest.raises(InputError, match="'tastgarm' is unknown; did you mean 'tastgram'"):
         build_module("tastgarm", width=1.0, class_types=["fan"])
     with pytest.raises(InputError, match=r"known: .*tastgram"):
         build_module("x", width=1.0, class_types=["fan"])

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from asd_ray.config import RunConfig, replace_settings
+from asd_ray.report import dry_run
 from asd_ray.report.dry_run import print_forecast
 from asd_ray.search import forecast
 from asd_ray.search.forecast import list_data, make_forecast
@@ -78,3 +79,12 @@ def test_too_little_memory_is_told_with_the_mend(small_dataset: Path, monkeypatc
 
     monkeypatch.setattr(forecast.psutil, "virtual_memory", Memory)
     assert "that is too much: set fewer --lanes, a smaller train.batch_size" in printed(small_dataset)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_processor_without_bfloat16_is_told(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(dry_run, "has_bfloat16", lambda device: known)
+    text = printed(small_dataset, "train.precision=bfloat16")
+    assert ("has no instructions for bfloat16: train.precision=float32 is much faster" in text) is not known

@@ -1,16 +1,14 @@
 """Bootstrap intervals: the areas are scikit-learn's, the draws are stratified and paired, and nothing is NaN."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from asd_ray.scoring.intervals import COMBINE, Estimate, estimate
 from asd_ray.scoring.metrics import machine_metrics, objective_value
-from asd_ray.scoring.roc import roc_areas
+from asd_ray.scoring.roc import Floats, roc_areas
 
-Floats = npt.NDArray[np.float64]
 IDS = np.repeat(["id_00", "id_02"], 60)
 LABELS = np.tile(np.repeat([False, True], 30), 2)
 

@@ -150,7 +150,7 @@ def test_every_score_of_the_table_gives_one_finite_number_per_clip(name):
 def test_an_unknown_score_is_refused_with_the_nearest_name():
     check_score("auto")
     for refused in (check_score, make_score):
-        with pytest.raises(InputError, match="did you mean margin_cross_entropy"):
+        with pytest.raises(InputError, match="did you mean 'margin_cross_entropy'"):
             refused("margin_crossentropy")
     with pytest.raises(InputError, match="no machine type has chosen"):
         make_score("auto")

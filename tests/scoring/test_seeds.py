@@ -1,13 +1,12 @@
 """How far a mean over seeds may be off: by hand, and never less than the config's own spread says."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from asd_ray.scoring.roc import Floats
 from asd_ray.scoring.seeds import seed_margins
 
-Floats = npt.NDArray[np.float64]
 NONE = np.empty((0, 2))
 
 

@@ -45,7 +45,7 @@ def test_a_mistake_of_the_user_is_an_answer_that_blames_no_trial(server: Server,
     config = replace_settings(order.config, ["model.name=tastgrm"])
     bad = Order(config=config, machine_types=("fan",), score_at=(), folder=order.folder)
     answer = server.do("start", {"order": bad})
-    assert answer == {"broken": "system 'tastgrm' is unknown; did you mean tastgram?"}
+    assert answer == {"broken": "system 'tastgrm' is unknown; did you mean 'tastgram'?"}
 
 
 def test_an_epoch_after_a_failed_start_is_an_answer_too(server: Server, order: Order) -> None:
