@@ -96,7 +96,6 @@ class LanePool:
                     self._look()
         except Exception as error:  # else the search would wait for lanes that nobody starts
             self._trouble = f"lanes cannot be looked after: {type(error).__name__}: {error}"
-            raise
 
     def _look(self) -> None:
         lanes = self._see()

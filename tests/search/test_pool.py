@@ -177,6 +177,18 @@ def test_lanes_that_cannot_live_on_the_nodes_are_trouble_after_a_few(cluster: Fa
     assert pool.trouble == f"{STUMBLES} lanes in a row have ended; the last one: its workers cannot start: no disk"
 
 
+def test_a_fault_of_the_pool_itself_is_trouble_and_not_silence(
+    pool: LanePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ValueError("an answer of a new kind")
+
+    monkeypatch.setattr(pool, "_look", broken)
+    monkeypatch.setattr(pool_module, "LOOK_S", 0.0)
+    pool._run()
+    assert pool.trouble == "lanes cannot be looked after: ValueError: an answer of a new kind"
+
+
 def test_a_node_on_which_no_lane_lives_does_not_stop_those_of_others(cluster: FakeCluster, pool: LanePool) -> None:
     cluster.nodes |= {"a": 1, "b": 1}
     look(pool)

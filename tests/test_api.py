@@ -1,0 +1,27 @@
+"""The functions behind the commands: what they refuse, and where they put what they make."""
+
+from pathlib import Path
+
+import pytest
+
+from asd_ray import api
+from asd_ray.command import InputError
+from asd_ray.config import RunConfig, replace_settings
+
+
+def test_shards_of_other_options_lie_elsewhere(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(api, "SHARDS", tmp_path / "shards")
+    monkeypatch.setattr(api, "prepare", lambda *_, **__: None)
+    some = api.find_shards(small_dataset, valid_fraction=0.25)
+    assert api.find_shards(small_dataset, valid_fraction=0.25) == some
+    assert api.find_shards(small_dataset, valid_fraction=0.05) != some
+    assert api.find_shards(small_dataset, valid_fraction=0.25, resample=True) != some
+    assert some.parent == tmp_path / "shards"
+
+
+def test_a_score_that_a_system_does_not_have_is_refused(small_dataset: Path) -> None:
+    config = replace_settings(RunConfig(), ["score.name=own_evidence"])
+    with pytest.raises(InputError, match="score own_evidence: tastgram has none of its own; use auto, or one of"):
+        api.forecast(small_dataset, config, space_name="noisy_arcmix")
