@@ -75,10 +75,11 @@ def workers_on(node: Amounts, lane: LaneConfig) -> int:
 def decide(lanes: LaneConfig, cluster: Cluster) -> LaneConfig | None:
     """What each lane is, nothing left automatic; None while no node is there, and none announced, to tell by.
 
-    Raises InputError when not one lane, or not so many as are set, could ever fit, as far as that can be told.
+    Where `gpus` is set nothing has to tell, and must not be waited for: some autoscalers bring a node only once a
+    lane is asked for. Raises InputError when not one lane, or not so many as are set, could ever fit, as far as that can be told.
     """
     if not cluster.has("CPU"):
-        return None
+        return lanes if lanes.gpus is not None else None
     gpus = lanes.gpus if lanes.gpus is not None else float(cluster.has("GPU"))
     lane = lanes.model_copy(update={"gpus": gpus})
     could, types = cluster.could_fit(lane), [amounts for amounts, count in cluster.types if count]

@@ -101,7 +101,10 @@ def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, tell: Tell) -> Sha
     share, told = share_cluster(lanes), False
     while share is None and not deadline.over:
         if not told:
-            tell("the cluster has no node for trials yet: waiting for the first")
+            tell(
+                "the cluster has no node for trials yet: waiting for the first; where an autoscaler brings nodes only "
+                "when they are asked for, call again with --set lanes.gpus=1, or =0"
+            )
             told = True
         time.sleep(LOOK_S)
         share = share_cluster(lanes)

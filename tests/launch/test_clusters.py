@@ -6,6 +6,7 @@ AWS is a server of moto's in this process; the network is not touched.
 import copy
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -320,3 +321,27 @@ def test_the_job_of_kuberay_asks_for_a_token_and_its_containers_are_confined() -
         pod = group["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert all(not one["securityContext"]["allowPrivilegeEscalation"] for one in pod["containers"])
+
+
+def test_the_job_of_kuberay_asks_for_lanes_though_no_pod_but_the_head_is_there() -> None:
+    from asd_ray.config import load_config
+    from asd_ray.search.elastic import Cluster, decide
+
+    spec = load(CLUSTERS / "kuberay.yaml")["spec"]
+    [workers] = spec["rayClusterSpec"]["workerGroupSpecs"]
+    assert workers["replicas"] == 0
+    settings = re.findall(r"--set (\S+)", spec["entrypoint"])
+    lane = decide(load_config(None, settings).lanes, Cluster(nodes=({"memory": 3e10, "object_store_memory": 1e10},)))
+    assert lane is not None
+    limits = workers["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert lane.gpus == float(limits["nvidia.com/gpu"])
+    assert lane.cpus <= float(limits["cpu"])
+
+
+def test_pods_have_the_environment_of_other_nodes() -> None:
+    exports = dict(re.findall(r"^export (RAY_\w+)=(\S+)", (CLUSTERS / "node.env").read_text(), re.MULTILINE))
+    del exports["RAY_AUTH_MODE"]  # authOptions
+    cluster = load(CLUSTERS / "kuberay.yaml")["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        for container in group["template"]["spec"]["containers"]:
+            assert {one["name"]: one["value"] for one in container["env"]} == exports

@@ -103,6 +103,16 @@ def test_a_head_without_cpus_and_no_word_of_others_decides_nothing() -> None:
     assert decide(LaneConfig(), Cluster(nodes=({"memory": 1e9},), types=(({}, 2),))) is None
 
 
+@pytest.mark.parametrize("gpus", [0.0, 1.0])
+@pytest.mark.parametrize("types", [(), (({}, 2),)])
+def test_a_lane_whose_gpus_are_set_is_decided_before_any_node_is_known(
+    gpus: float, types: tuple[tuple[dict[str, float], int], ...]
+) -> None:
+    """Only what is asked for makes an autoscaler bring a node, and nothing is asked for before this."""
+    lanes = LaneConfig(gpus=gpus, cpus=2.0, count=3)
+    assert decide(lanes, Cluster(nodes=({"memory": 1e9},), types=types)) == lanes
+
+
 @pytest.mark.parametrize(
     ("cluster", "lanes", "numbers"),
     [
