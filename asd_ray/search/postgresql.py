@@ -136,11 +136,14 @@ class PostgreSQLStore:
 
     A second driver is kept out by an advisory lock, which a connection holds for as long as the search runs; a
     killed driver's lock goes with its connection. A pooler between (PgBouncer) must hand out whole sessions.
+    Drivers that begin one run at one time know it by prefixes of their own: where no lock of the folder keeps them
+    apart, `folder` is its URL, which is locked as well.
     """
 
-    def __init__(self, server: Server, kept: Kept) -> None:
+    def __init__(self, server: Server, kept: Kept, *, folder: str | None = None) -> None:
         self.kept = kept
         self._server = server
+        self._locks = [kept.prefix, *([folder] if folder else [])]
         self._holder: Connection[Any] | None = None
         self._connections: list[Connection[Any]] = []
 
@@ -181,13 +184,13 @@ class PostgreSQLStore:
         connection = self._server.connect()
         self._connections.append(connection)
         connection.autocommit = True
-        key = _key(self.kept.prefix)
         end = time.monotonic() + _GRACE_S
-        while not _ask(connection, "SELECT pg_try_advisory_lock(%s)", key):
-            if time.monotonic() > end:
-                holder = str(_ask(connection, _HOLDER, key) or "another process").removeprefix("asd_ray ")
-                raise InputError(f"{self.kept.name}: in use by {holder}; wait for it, or use another --run")
-            time.sleep(0.1)
+        for key in map(_key, self._locks):
+            while not _ask(connection, "SELECT pg_try_advisory_lock(%s)", key):
+                if time.monotonic() > end:
+                    holder = str(_ask(connection, _HOLDER, key) or "another process").removeprefix("asd_ray ")
+                    raise InputError(f"{self.kept.name}: in use by {holder}; wait for it, or use another --run")
+                time.sleep(0.1)
         self._holder = connection
 
     @contextmanager

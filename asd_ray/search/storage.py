@@ -98,15 +98,17 @@ def find_store(folder: Path, url: str | None = None) -> Store:
             f"{recorded.place}, or set {VARIABLE} to that"
         )
     server = Server.at(given, where="--storage" if url else VARIABLE)
+    unlocked = str(folder.resolve()) if is_object(folder) else None
     if recorded is None:
-        return PostgreSQLStore(server, Kept(kind="postgresql", place=server.place, prefix=new_prefix(folder)))
+        kept = Kept(kind="postgresql", place=server.place, prefix=new_prefix(folder))
+        return PostgreSQLStore(server, kept, folder=unlocked)
     if recorded.kind != "postgresql" or not same_place(recorded.place, server.place):
         mend = "leave out --storage" if recorded == Kept() else "give that one"
         raise InputError(
             f"{folder}: its studies are kept in {recorded.name}, not in PostgreSQL at {server.place}; {mend}, "
             "or use another --run"
         )
-    return PostgreSQLStore(server, recorded)
+    return PostgreSQLStore(server, recorded, folder=unlocked)
 
 
 @contextmanager

@@ -1,20 +1,23 @@
 """What only a server can do: be shared, be away, refuse entry. A real one; passwords stay out of every text."""
 
 import os
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from asd_ray.command import InputError
+from asd_ray.places import place as place_of
 from asd_ray.search.journal import run_lock
 from asd_ray.search.postgresql import Server
-from asd_ray.search.runfolder import RUN
+from asd_ray.search.runfolder import RUN, open_run
 from asd_ray.search.storage import find_store
 from tests.postgresql import PASSWORD, QUOTED, make_database
 from tests.postgresql import Server as Running
-from tests.search.test_storage import TYPES, Place, content, finish, objective, search
+from tests.search.test_storage import TYPES, Place, content, finish, new_run, objective, search
 
 
 @pytest.fixture
@@ -250,3 +253,33 @@ def test_a_second_search_of_a_run_holds_the_folder_no_longer_than_it_needs_to_be
             pass
         with run_lock(place.folder):
             pass
+
+
+def test_of_two_drivers_that_begin_one_run_in_a_bucket_at_one_time_one_gets_in(bucket: Path, url: str) -> None:
+    """Each has found no run there, and has a prefix of its own for the studies."""
+    folder = bucket / "runs" / "first"
+    names = [str(folder), f"{bucket}/runs/../runs//first/"]
+    stores = [find_store(place_of(name), url) for name in names]
+    assert stores[0].kept != stores[1].kept
+    opened, refused, all_tried = list[str](), list[str](), threading.Barrier(2)
+
+    def begin(number: int) -> None:
+        run = new_run(9).model_copy(update={"storage": stores[number].kept})
+        try:
+            with stores[number].held():
+                open_run(folder, run, clips=pa.table({"clip_id": ["a"]}))
+                opened.append(stores[number].kept.prefix)
+                all_tried.wait(60)
+        except InputError as error:
+            refused.append(str(error))
+            all_tried.wait(60)
+
+    drivers = [threading.Thread(target=begin, args=[number]) for number in range(2)]
+    for driver in drivers:
+        driver.start()
+    for driver in drivers:
+        driver.join()
+    assert len(opened) == len(refused) == 1
+    assert f"in use by process {os.getpid()} on " in refused[0]
+    with find_store(folder, url).held():
+        assert opened == [find_store(folder, url).kept.prefix]
