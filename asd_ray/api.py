@@ -63,7 +63,7 @@ from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
 from asd_ray.search.space import load_space
 from asd_ray.search.starts import read_starts
-from asd_ray.search.storage import find_store
+from asd_ray.search.storage import check_storable, find_store
 from asd_ray.search.tuner import run_search
 from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
@@ -158,6 +158,7 @@ def search(
     same call goes on.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
+    check_storable(folder, storage)
     deadline = deadline or Deadline(config.search.hours)
     find_system(config.model.name)
     space, text = load_space(space_name)

@@ -26,34 +26,47 @@ def living_nodes() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def seen_from_all_nodes(folder: Path, data: Path, address: str | None) -> Iterator[Sight | None]:
+def seen_from_all_nodes(
+    folder: Path, data: Path, address: str | None, *, tell: Callable[[str], None]
+) -> Iterator[Sight | None]:
     """What workers look for before they train, on a cluster; None on this machine.
 
-    Raises InputError where a node that is there does not see the folder of the run, or a file of the data.
+    `tell` hears of nodes that do not answer. Raises InputError where one that is there does not see the folder of
+    the run, or a file of the data.
     """
     if address is None:
         yield None
         return
     with shown(folder, data) as sight:
-        on_every_node(sight.check)
+        silent = on_every_node(sight.check)
+        if silent:
+            tell(
+                f"no answer from {', '.join(silent)} within {ANSWER_S:.0f} s, whether --run and --data are seen "
+                "there: going on without it; lanes there will look again"
+            )
         yield sight
 
 
-def on_every_node(check: Callable[[], None]) -> None:
-    """Have a check done on every living node. Raises the first InputError; a node that does not answer passes."""
+def on_every_node(check: Callable[[], None]) -> list[str]:
+    """Have a check done on every living node; the addresses of those that do not answer, and are still there.
+
+    Raises the first InputError.
+    """
 
     def look() -> None:  # Ray takes functions only, no methods
         check()
 
     task: Any = ray.remote(num_cpus=0, max_retries=0)(look)
-    asked = [task.options(label_selector={NODE_ID: node["NodeID"]}).remote() for node in living_nodes()]
-    done, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_S)
+    asked = {task.options(label_selector={NODE_ID: node["NodeID"]}).remote(): node for node in living_nodes()}
+    done, unanswered = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
     for answer in done:
         with plain_errors():
             try:
                 ray.get(answer)
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
                 continue
+    there = {node["NodeID"] for node in living_nodes()} if unanswered else set()
+    return [asked[one]["NodeManagerAddress"] for one in unanswered if asked[one]["NodeID"] in there]
 
 
 @contextmanager

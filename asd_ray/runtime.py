@@ -79,21 +79,31 @@ def joined_ray(address: str) -> Iterator[None]:
 
 @contextmanager
 def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None) -> Iterator[None]:
-    """Ray on this machine for the length of a block; joins one that is running in this process already."""
+    """Ray on this machine for the length of a block; joins one that is running in this process already.
+
+    Raises InputError where it does not start: most often the machine is too busy.
+    """
     if ray.is_initialized():
         yield
         return
     warnings.filterwarnings("ignore", module=r"ray\..*")
     with _session_folder() as session:
-        ray.init(
-            address="local",  # never a cluster that somebody else started
-            num_cpus=cpus,
-            object_store_memory=object_store_bytes,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(session),
-        )
+        try:
+            ray.init(
+                address="local",  # never a cluster that somebody else started
+                num_cpus=cpus,
+                object_store_memory=object_store_bytes,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(session),
+            )
+        except Exception as error:  # Ray raises plain ones, with paragraphs of advice
+            ray.shutdown()
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+            raise InputError(
+                f"Ray did not start on this machine: {reason}; end other programs, and call again"
+            ) from error
         try:
             protect_token()
             _quieten()

@@ -18,10 +18,26 @@ def token_file() -> Path:
 
 
 def protect_token() -> None:
-    """Ray writes its token readable for everybody; only its owner needs it."""
+    """Ray writes its token readable for everybody; only its owner needs it.
+
+    Raises InputError where others can read it and that cannot be changed. (A secret of Kubernetes is mounted
+    read-only, for the pod's group.)
+    """
     path = token_file()
-    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    try:
+        mode = path.stat().st_mode if path.is_file() else 0
+    except OSError:  # not for us to see: nobody's token is shown by us then
+        return
+    if not mode & 0o077:
+        return
+    try:
         path.chmod(0o600)
+    except OSError as error:
+        if mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise InputError(
+                f"{path}: others can read this token, and its mode cannot be changed ({error.strerror}); have its "
+                f"owner make it 0600, or name another file by {PATH}"
+            ) from error
 
 
 def own_token() -> str:
@@ -38,7 +54,14 @@ def own_token() -> str:
         protect_token()
     except OSError as error:
         raise InputError(f"{path}: no token can be kept there ({error.strerror}); set {PATH}") from error
-    token = path.read_text(encoding="ascii").strip()
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(
+            f"{path}: no token can be read there ({reason}); put that of the cluster there, or name another file "
+            f"by {PATH}"
+        ) from error
     if not token:
         raise InputError(f"{path}: is empty; remove it, or put the token of the cluster there")
     return token

@@ -155,7 +155,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return dry_run(arguments, config)
     if address.is_for_a_job(arguments):
-        return address.run_as_job(arguments, sys.argv[1:], script=Path(__file__))
+        return address.run_as_job(arguments, sys.argv[1:], config.search, script=Path(__file__))
     joined = address.joined_address(arguments.address, insecure=arguments.insecure)
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.console.ending import print_end
@@ -163,8 +163,11 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray.models import find_system
     from asd_ray.search.budget import Deadline
     from asd_ray.search.lanes import SearchStoppedError
+    from asd_ray.search.storage import check_storable
     from asd_ray.tracking.tensorboard import TensorBoard
 
+    if arguments.run:
+        check_storable(arguments.run, arguments.storage)
     find_system(config.model.name)
     trackers = asked_trackers(arguments)
     shards = find_shards(arguments)

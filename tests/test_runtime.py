@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray import runtime
+from asd_ray.command import InputError
 from asd_ray.locks import folder_lock
 
 
@@ -34,3 +35,23 @@ import asd_ray.api
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**options: object) -> None:
+        raise Exception(
+            "The current node timed out during startup. This could happen because some of the raylet failed to "
+            "startup or the GCS has become overloaded.\nSee the logs."
+        )
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(runtime.ray, "init", fail)
+    with pytest.raises(InputError) as raised, runtime.local_ray():
+        pass
+    assert str(raised.value) == (
+        "Ray did not start on this machine: The current node timed out during startup; "
+        "end other programs, and call again"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.command import InputError
-from asd_ray.tokens import own_token, token_file
+from asd_ray.tokens import own_token, protect_token, token_file
 
 
 @pytest.fixture(autouse=True)
@@ -44,4 +44,36 @@ def test_an_empty_one_and_a_place_that_takes_none_are_named(file: Path, monkeypa
         own_token()
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/proc/none/auth_token")
     with pytest.raises(InputError, match="RAY_AUTH_TOKEN_PATH"):
+        own_token()
+
+
+def test_what_is_no_token_is_named_with_the_mend(file: Path) -> None:
+    file.mkdir(parents=True)
+    mode = file.stat().st_mode
+    protect_token()
+    with pytest.raises(InputError, match=r"auth_token: no token can be read there \(Is a directory\); .*_PATH$"):
+        own_token()
+    assert file.stat().st_mode == mode  # a folder of mode 0600 could not be entered any more
+    file.rmdir()
+    file.write_bytes("schlüssel".encode("latin-1"))
+    with pytest.raises(InputError, match=r"\(it is no text\)"):
+        own_token()
+
+
+@pytest.mark.parametrize(("mode", "shown"), [(0o440, False), (0o644, True), (0o604, True)])
+def test_a_mode_that_cannot_be_changed_matters_only_where_others_can_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch, mode: int, shown: bool
+) -> None:
+    file.parent.mkdir()
+    file.write_text("of a secret")
+    file.chmod(mode)
+
+    def refuse(path: Path, mode: int) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    if not shown:
+        assert own_token() == "of a secret"
+        return
+    with pytest.raises(InputError, match=r"others can read this token.*\(Read-only file system\); .*0600"):
         own_token()

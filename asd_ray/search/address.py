@@ -8,11 +8,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asd_ray.command import INTERRUPTED, InputError, interruptible
+from asd_ray.command import INTERRUPTED, InputError, hide_passwords, interruptible
 from asd_ray.tokens import MODE, PATH, TOKEN, own_token
+
+if TYPE_CHECKING:
+    from asd_ray.config import SearchConfig
 
 JOB = "ASD_JOB"
 _DASHBOARD = re.compile(r"https?://[^/]+/?")
@@ -60,32 +64,39 @@ def is_for_a_job(arguments: argparse.Namespace) -> bool:
     return sent and not os.environ.get(JOB)
 
 
-def run_as_job(arguments: argparse.Namespace, words: Sequence[str], *, script: Path) -> int:
+def run_as_job(
+    arguments: argparse.Namespace, words: Sequence[str], search: "SearchConfig", *, script: Path
+) -> int:
     """Send a search to the cluster, or find it there, and show what it prints; its exit status.
 
-    `words` are the arguments as typed, `script` is what reads them. Raises InputError.
+    `words` are the arguments as typed, `search` what they and the config say, `script` is what reads them. Raises
+    InputError.
     """
     from asd_ray.search import cluster
 
     root = script.resolve().parents[1]
     if not arguments.follow:
-        _check(arguments)
+        _check(arguments, search)
     client = cluster.connect(arguments.address, insecure=arguments.insecure)
     if arguments.follow:
         job = cluster.find(client, arguments.follow)
     else:
+        there = {name: _name_there(name, root) for name in _files(arguments, search)}
         order = cluster.Order(
             root=root,
-            words=[script.resolve().relative_to(root).as_posix(), *_without(words, "--storage")],
+            words=[
+                script.resolve().relative_to(root).as_posix(),
+                *_with_names(_without(words, "--storage"), there),
+            ],
             run=str(arguments.run),
-            files=_files(arguments),
+            files=list(there.values()),
             variables=_variables(arguments),
         )
         job = cluster.submit(client, order, tell=lambda line: print(f"{arguments.address}: {line}", flush=True))
     again = f"--address {arguments.address} --follow {arguments.follow or arguments.run}"
     farewell = (
         f"the search goes on there; see it again with: python {sys.argv[0]} {again}\n"
-        f"end it with: ray job stop --address {arguments.address} {job}"
+        f"end it with: {cluster.how_to_stop(arguments.address, job)}"
     )
     try:
         with interruptible(farewell):
@@ -94,15 +105,20 @@ def run_as_job(arguments: argparse.Namespace, words: Sequence[str], *, script: P
         return INTERRUPTED
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Raises InputError for what would be another place on another machine."""
+def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
+    """Raises InputError for what would be another place on another machine, or is not to be shown there."""
     for option, path in (("--data", arguments.data), ("--run", arguments.run)):
         if path is None:
             raise InputError(
                 f"--address {arguments.address}: give {option}, a place that all its nodes see: s3://..., "
                 "gs://..., or a folder of a shared disk"
             )
-    sources = [("--warm-start", text) for text in arguments.warm_start or ()]
+    if arguments.mlflow and hide_passwords(arguments.mlflow) != arguments.mlflow:
+        raise InputError(
+            f"--mlflow {hide_passwords(arguments.mlflow)}: all who list the jobs there would see the password; "
+            "leave it out, and send MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD by --env (or PGPASSWORD)"
+        )
+    sources = [("--warm-start", text) for text in search.warm_start]
     for option, path in (("--data", arguments.data), ("--run", arguments.run), *sources):
         if not _SHARED.match(str(path)):
             raise InputError(
@@ -111,11 +127,26 @@ def _check(arguments: argparse.Namespace) -> None:
             )
 
 
-def _files(arguments: argparse.Namespace) -> list[str]:
-    """What the command line names of the folder that is sent."""
+def _files(arguments: argparse.Namespace, search: "SearchConfig") -> list[str]:
+    """What the command line and the config name of the folder that is sent."""
     spaces = [arguments.space] if arguments.space.endswith((".yaml", ".yml")) else []
-    named = [*([arguments.config] if arguments.config else []), *spaces, *(arguments.enqueue or [])]
+    named = [*([arguments.config] if arguments.config else []), *spaces, *search.enqueue]
     return [str(name) for name in named if "://" not in str(name)]
+
+
+def _name_there(name: str, root: Path) -> str:
+    """A file of this machine as a job sees it from the root of its copy; as it is where it is in no such root."""
+    path = Path(name).parent.resolve() / Path(name).name
+    return path.relative_to(root).as_posix() if path.is_file() and path.is_relative_to(root) else name
+
+
+def _with_names(words: Sequence[str], there: Mapping[str, str]) -> list[str]:
+    """A command line with files named as a job sees them."""
+    named = []
+    for word in words:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        named.append(f"{option}{equals}{there.get(value, value)}")
+    return named
 
 
 def _variables(arguments: argparse.Namespace) -> dict[str, str]:

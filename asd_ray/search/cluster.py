@@ -6,7 +6,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from asd_ray.command import FAILED, INTERRUPTED, InputError
-from asd_ray.tokens import own_token, token_file
+from asd_ray.tokens import MODE, own_token, token_file
 
 LIMIT = 100 * 2**20  # bytes of a request that the head takes
 LOOK_S = 1.0
@@ -26,6 +26,7 @@ PATIENCE_S = 120.0  # without an answer: a laptop that wakes up, a tunnel that i
 TIMEOUT_S = 10.0
 _SDK = "ray.dashboard.modules.dashboard_sdk"
 _RUN = "asd_run"  # in a job's metadata: the run folder
+_REFUSED = re.compile(r"Request failed with status code (4\d\d)")  # as the job client words it
 # Ray tells of every file of ignored names.
 for _name in ("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir", _SDK):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -94,7 +95,7 @@ def submit(client: JobSubmissionClient, order: Order, *, tell: Callable[[str], N
         if job.entrypoint != entrypoint:
             raise InputError(
                 f"{order.run}: in use by job {job.submission_id} ({job.entrypoint}); follow it with --follow "
-                f"{order.run}, or end it with: ray job stop {job.submission_id}"
+                f"{order.run}, or end it with: {how_to_stop(client.get_address(), str(job.submission_id))}"
             )
         tell(f"job {job.submission_id} is searching already")
         return str(job.submission_id)
@@ -114,8 +115,16 @@ def submit(client: JobSubmissionClient, order: Order, *, tell: Callable[[str], N
     return job_name
 
 
+def how_to_stop(address: str, job: str) -> str:
+    """The command that ends a job; Ray's own shows the token only if it is told to."""
+    return f"{MODE}=token ray job stop --address {address} {job}"
+
+
 def check_sent(root: Path, files: Sequence[str]) -> None:
-    """Raises InputError where a folder is too large to be sent, or lacks one of these files."""
+    """Raises InputError where a folder is too large to be sent, or lacks one of these files.
+
+    Files are named as the job will: as seen from the folder.
+    """
     sizes: dict[str, int] = {}
 
     def measure(path: Path) -> None:
@@ -125,8 +134,8 @@ def check_sent(root: Path, files: Sequence[str]) -> None:
     excludes = [packaging._get_excludes(root, get_runtime_env_default_excludes())]
     packaging._dir_travel(root, excludes, measure, include_gitignore=True)
     for name in files:
-        if os.path.normpath(name) not in sizes:
-            state = "is left out by .gitignore" if (root / name).is_file() else f"is not in {root}"
+        state = _unsent(root, name, sizes)
+        if state:
             raise InputError(
                 f"{name}: the cluster gets a copy of {root}, and this file {state}; put it where it is sent, "
                 "and name it as seen from there"
@@ -139,6 +148,16 @@ def check_sent(root: Path, files: Sequence[str]) -> None:
             f"{root}: holds {total / 2**20:.0f} MiB, and a cluster takes {LIMIT // 2**20} MiB; name what it does "
             f"not need in .gitignore or .rayignore; the largest: {named}"
         )
+
+
+def _unsent(root: Path, name: str, sent: Collection[str]) -> str:
+    """Why a job would not find a file of this name; empty if it will."""
+    inside = os.path.relpath(root / name, root)
+    if Path(inside).parts[0] == os.pardir:
+        return f"lies outside of {root}, which is what is sent"
+    if inside in sent:
+        return f"has another whole path there: name it {inside}" if Path(name).is_absolute() else ""
+    return "is left out by .gitignore" if (root / inside).is_file() else f"is not in {root}"
 
 
 def find(client: JobSubmissionClient, run: str) -> str:
@@ -166,14 +185,19 @@ def _jobs_of(client: JobSubmissionClient, run: str) -> list[JobDetails]:
 def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None]) -> int:
     """Write what a job prints until it ends; its exit status.
 
-    A cluster that does not answer for a while is asked again. Raises InputError when it does not come back.
+    A cluster that does not answer for a while is asked again. Raises InputError when it does not come back, does
+    not let us in any more, or knows no such job.
     """
     shown, heard = 0, time.monotonic()
     while True:
         try:
             details = client.get_job_info(job)
             text = client.get_job_logs(job)
+        except AuthenticationError:
+            with _asking(client.get_address()):
+                raise
         except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:  # the last: no 200
+            _check_refused(client.get_address(), job, error)
             if time.monotonic() - heard > PATIENCE_S:
                 raise InputError(
                     f"{client.get_address()}: no answer for {PATIENCE_S:.0f} s; job {job} goes on there, "
@@ -187,6 +211,20 @@ def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None
         if details.status.is_terminal():
             return _exit_status(details, write)
         time.sleep(LOOK_S)
+
+
+def _check_refused(address: str, job: str, error: Exception) -> None:
+    """Raises InputError where asking again is of no use."""
+    refused = _REFUSED.match(str(error))
+    if refused is None:
+        return
+    if refused[1] == "404":
+        raise InputError(
+            f"--follow {job}: {address} knows no such job, or no longer, as a head that was started anew; "
+            "send the search again by the same call without --follow: it goes on"
+        ) from error
+    with _asking(address):
+        raise error
 
 
 def _exit_status(details: JobDetails, write: Callable[[str], None]) -> int:

@@ -76,7 +76,9 @@ def decide(lanes: LaneConfig, cluster: Cluster) -> LaneConfig | None:
     """What each lane is, nothing left automatic; None while no node is there, and none announced, to tell by.
 
     Where `gpus` is set nothing has to tell, and must not be waited for: some autoscalers bring a node only once a
-    lane is asked for. Raises InputError when not one lane, or not so many as are set, could ever fit, as far as that can be told.
+    lane is asked for.
+
+    Raises InputError when not one lane, or not so many as are set, could ever fit, as far as that can be told.
     """
     if not cluster.has("CPU"):
         return lanes if lanes.gpus is not None else None

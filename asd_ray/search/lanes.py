@@ -102,8 +102,8 @@ def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, tell: Tell) -> Sha
     while share is None and not deadline.over:
         if not told:
             tell(
-                "the cluster has no node for trials yet: waiting for the first; where an autoscaler brings nodes only "
-                "when they are asked for, call again with --set lanes.gpus=1, or =0"
+                "the cluster has no node for trials yet: waiting for the first; if its autoscaler waits to be "
+                "asked for one, call again with --set lanes.gpus=1, or =0"
             )
             told = True
         time.sleep(LOOK_S)

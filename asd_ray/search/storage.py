@@ -80,6 +80,12 @@ def _refuse_lost(folder: Path, journal: Path, *, cut: int = 0) -> None:
         )
 
 
+def check_storable(folder: Path, url: str | None = None) -> None:
+    """Raises InputError where a run in a bucket has no server for its studies; asks none, which may be away."""
+    if not (url or os.environ.get(VARIABLE)):
+        _refuse_object(folder)
+
+
 def find_store(folder: Path, url: str | None = None) -> Store:
     """Where the studies of a run folder are kept: what its run.yaml says, or the user, when it is a new one.
 

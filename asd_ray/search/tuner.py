@@ -78,7 +78,7 @@ def run_search(
     with (
         scratch_folder(folder) as scratch,
         ray_with_room(address, clips, run) as room,
-        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address) as sight,
+        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address, tell=tell) as sight,
         (lanes_of_machine if here else partial(lanes_of_cluster, deadline=deadline, sight=sight))(
             run,
             room,

@@ -331,7 +331,9 @@ def test_the_job_of_kuberay_asks_for_lanes_though_no_pod_but_the_head_is_there()
     [workers] = spec["rayClusterSpec"]["workerGroupSpecs"]
     assert workers["replicas"] == 0
     settings = re.findall(r"--set (\S+)", spec["entrypoint"])
-    lane = decide(load_config(None, settings).lanes, Cluster(nodes=({"memory": 3e10, "object_store_memory": 1e10},)))
+    lane = decide(
+        load_config(None, settings).lanes, Cluster(nodes=({"memory": 3e10, "object_store_memory": 1e10},))
+    )
     assert lane is not None
     limits = workers["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert lane.gpus == float(limits["nvidia.com/gpu"])

@@ -18,6 +18,7 @@ class Dashboard:
     jobs: list[dict[str, Any]] = field(default_factory=list)  # as GET /api/jobs/ gives them
     logs: list[str] = field(default_factory=list)  # what it has printed, at each request
     away: int = 0  # so many requests are not answered
+    trouble: list[int] = field(default_factory=list)  # statuses of the next requests, whatever they are
     sent: list[dict[str, Any]] = field(default_factory=list)
     packages: list[int] = field(default_factory=list)  # bytes of what was uploaded
     final: dict[str, Any] = field(default_factory=dict)  # what becomes of a job when its last log was read
@@ -27,6 +28,8 @@ class Dashboard:
         self.jobs.append({**about, "metadata": {"asd_run": run}, "start_time": len(self.jobs)})
 
     def answer(self, method: str, path: str, body: bytes, token: str | None) -> tuple[int, Any]:
+        if self.trouble:
+            return self.trouble.pop(0), "in trouble"
         if not self.open and token is None:
             return 401, "Unauthorized: Missing authentication token"
         if not self.open and token != f"Bearer {TOKEN}":
@@ -48,7 +51,8 @@ class Dashboard:
             return 200, {"logs": text}
         if path == "/api/jobs/":
             return 200, self.jobs
-        return 200, next(job for job in self.jobs if path == f"/api/jobs/{job['submission_id']}")
+        found = [job for job in self.jobs if path == f"/api/jobs/{job['submission_id']}"]
+        return (200, found[0]) if found else (404, "Job does not exist")
 
 
 @contextmanager

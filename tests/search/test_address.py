@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.command import InputError
+from asd_ray.config import SearchConfig, load_config
 from asd_ray.places import place
 from asd_ray.search import address
 
@@ -14,7 +15,7 @@ HERE = "http://127.0.0.1:8265"
 
 def arguments(**given: object) -> argparse.Namespace:
     defaults = {"address": HERE, "follow": None, "insecure": False, "env": [], "storage": None, "config": None}
-    more = {"space": "noisy_arcmix", "enqueue": None, "warm_start": None}
+    more = {"space": "noisy_arcmix", "mlflow": None}
     places = {"data": place("s3://bucket/shards"), "run": place("s3://bucket/runs/first")}
     return argparse.Namespace(**{**defaults, **more, **places, **given})
 
@@ -58,19 +59,28 @@ def test_a_cluster_that_lets_in_anybody_is_not_joined_unless_that_is_wanted(
 
 
 @pytest.mark.parametrize(
-    "given",
-    [
-        {"data": None},
-        {"run": None},
-        {"data": Path("shards")},
-        {"run": Path("runs/first")},
-        {"warm_start": ["runs/earlier"]},
-    ],
+    "given", [{"data": None}, {"run": None}, {"data": Path("shards")}, {"run": Path("runs/first")}]
 )
 def test_places_of_this_machine_are_refused_before_anything_is_sent(given: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"s3://\.\.\., gs://\.\.\., or "):
-        address._check(arguments(**given))
-    address._check(arguments(data=Path("/mnt/shared/shards")))
+        address._check(arguments(**given), SearchConfig())
+    address._check(arguments(data=Path("/mnt/shared/shards")), SearchConfig())
+
+
+def test_runs_to_learn_from_are_checked_too_however_they_were_given() -> None:
+    config = load_config(None, ["search.warm_start=[s3://bucket/runs/a, runs/earlier]"])
+    with pytest.raises(InputError, match=r"^--warm-start runs/earlier: lies on this machine"):
+        address._check(arguments(), config.search)
+    address._check(arguments(), SearchConfig(warm_start=["s3://bucket/runs/a", "/mnt/asd/runs/b"]))
+
+
+def test_a_password_of_mlflow_is_not_put_on_the_command_line_of_a_job() -> None:
+    with pytest.raises(
+        InputError, match=r"^--mlflow http://me:\*\*\*@host:5000: .*MLFLOW_TRACKING_PASSWORD"
+    ) as raised:
+        address._check(arguments(mlflow="http://me:secret@host:5000"), SearchConfig())
+    assert "secret" not in str(raised.value)
+    address._check(arguments(mlflow="http://host:5000"), SearchConfig())
 
 
 def test_passwords_travel_in_the_environment_and_not_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +98,26 @@ def test_passwords_travel_in_the_environment_and_not_on_the_command_line(monkeyp
 
 def test_files_that_the_command_line_names_are_known() -> None:
     given = arguments(
-        config=Path("mine.yaml"), space="spaces/own.yaml", enqueue=["s3://b/best/fan.yaml", "a.yaml"]
+        config=Path("mine.yaml"),
+        space="spaces/own.yaml",
     )
-    assert address._files(given) == ["mine.yaml", "spaces/own.yaml", "a.yaml"]
+    search = SearchConfig(enqueue=["s3://b/best/fan.yaml", "a.yaml"])
+    assert address._files(given, search) == ["mine.yaml", "spaces/own.yaml", "a.yaml"]
+
+
+def test_files_are_named_as_the_job_sees_them_wherever_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    (root / "spaces").mkdir(parents=True)
+    for name in ("mine.yaml", "spaces/own.yaml", "../outside.yaml"):
+        (root / name).touch()
+    monkeypatch.chdir(root / "spaces")
+    names = [str(root / "mine.yaml"), "own.yaml", str(tmp_path / "outside.yaml"), "no.yaml"]
+    there = {name: address._name_there(name, root) for name in names}
+    assert list(there.values()) == ["mine.yaml", "spaces/own.yaml", str(tmp_path / "outside.yaml"), "no.yaml"]
+    words = ["--config", names[0], "--space=own.yaml", "--run", "s3://bucket/own.yaml", "--set", "a.b=own.yaml"]
+    assert address._with_names(words, there) == [
+        *("--config", "mine.yaml", "--space=spaces/own.yaml"),
+        *("--run", "s3://bucket/own.yaml", "--set", "a.b=own.yaml"),
+    ]

@@ -75,8 +75,10 @@ def test_a_run_that_is_searched_already_is_found_or_left_alone(dashboard: Dashbo
     dashboard.add("first-1", RUN, status="RUNNING", entrypoint="python launch/tune.py --trials 3")
     client = connect(dashboard.address)
     assert submit(client, order(root), tell=lambda line: None) == "first-1"
-    with pytest.raises(InputError, match=r"in use by job first-1 .*--follow .*ray job stop first-1"):
+    with pytest.raises(InputError, match=r"in use by job first-1 .*--follow ") as raised:
         submit(client, order(root, trials=9), tell=lambda line: None)
+    stop = f"end it with: RAY_AUTH_MODE=token ray job stop --address {dashboard.address} first-1"
+    assert str(raised.value).endswith(stop)
     assert dashboard.sent == []
     assert find(client, f"{RUN}/") == "first-1"
     assert find(client, "first-0") == "first-0"
@@ -100,8 +102,13 @@ def test_what_git_ignores_is_not_sent_and_what_is_too_large_is_named(
 def test_a_file_that_does_not_travel_along_is_named_before(root: Path) -> None:
     with pytest.raises(InputError, match=r"^a.wav: .*left out by .gitignore"):
         check_sent(root, ["a.wav"])
-    with pytest.raises(InputError, match=r"^/etc/hosts: .*is not in |^/etc/hosts: .*put it where it is sent"):
-        check_sent(root, ["/etc/hosts"])
+    for name in ("/etc/hosts", "../hosts", str(root.parent / "root-2" / "mine.yaml")):
+        with pytest.raises(InputError, match=rf"^{name}: .*lies outside of {root}, which is what is sent; put it"):
+            check_sent(root, [name])
+    with pytest.raises(InputError, match=rf"^no.yaml: .*is not in {root}; put it"):
+        check_sent(root, ["no.yaml"])
+    with pytest.raises(InputError, match=rf"^{root}/mine.yaml: .*name it mine.yaml"):
+        check_sent(root, [str(root / "mine.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -139,3 +146,38 @@ def test_a_laptop_that_was_away_hears_on_and_one_that_stays_away_is_told_how_to_
     monkeypatch.setattr(cluster, "PATIENCE_S", 0.1)
     with pytest.raises(InputError, match="job first-0 goes on there, follow it with --follow first-0"):
         follow(client, "first-0", write=written.append)
+
+
+def test_a_cluster_in_trouble_is_asked_again_and_a_job_that_it_does_not_know_is_named(
+    dashboard: Dashboard,
+) -> None:
+    dashboard.add("first-0", RUN, status="RUNNING")
+    dashboard.logs, dashboard.final = ["one\n"], {"status": "SUCCEEDED"}
+    client = connect(dashboard.address)
+    written: list[str] = []
+    dashboard.trouble = [500, 503]
+    assert follow(client, "first-0", write=written.append) == 0
+    assert "".join(written) == "one\n"
+    with pytest.raises(InputError, match=r"^--follow first-9: .*knows no such job.*same call without --follow"):
+        follow(client, "first-9", write=written.append)
+    dashboard.trouble = [418]
+    with pytest.raises(InputError, match=r"the cluster refuses: Request failed with status code 418: in trouble"):
+        follow(client, "first-0", write=written.append)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_not_taken_any_more_is_named_at_once(dashboard: Dashboard, status: int) -> None:
+    dashboard.add("first-0", RUN, status="RUNNING")
+    client = connect(dashboard.address)
+    dashboard.trouble = [status]
+    with pytest.raises(InputError, match=r"the token in .* is not the cluster's; copy that of its head there$"):
+        follow(client, "first-0", write=print)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_what_goes_wrong_while_a_search_is_sent_is_one_line(dashboard: Dashboard, root: Path, status: int) -> None:
+    client = connect(dashboard.address)
+    dashboard.trouble = [status]
+    with pytest.raises(InputError, match=f"^{dashboard.address}: ") as raised:
+        submit(client, order(root), tell=print)
+    assert "\n" not in str(raised.value)
