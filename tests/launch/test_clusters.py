@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,11 @@ def test_every_node_asks_for_a_token_and_the_dashboard_listens_on_loopback(path:
     assert any("chmod 600 ~/.ray/auth_token" in command for command in config["setup_commands"])
 
 
+def test_what_a_node_writes_is_for_its_own_user_alone() -> None:
+    asked = subprocess.run(["bash", "-c", f". {CLUSTERS / 'node.env'} && umask"], capture_output=True, text=True)
+    assert asked.stdout.strip() == "0077", asked.stderr
+
+
 @pytest.mark.parametrize("path", FOR_RAY_UP, ids=lambda path: path.stem)
 def test_what_is_copied_to_the_nodes_exists_and_is_small(path: Path) -> None:
     files = [ROOT / local for local in load(path)["file_mounts"].values() if not local.startswith("~")]
@@ -71,6 +77,55 @@ def test_images_name_the_locked_ray_and_python(path: Path) -> None:
     lock = (ROOT / "requirements.lock").read_text()
     ray = next(line for line in lock.splitlines() if line.startswith("ray==")).split("==")[1].split()[0]
     assert load(path)["docker"]["image"] == f"rayproject/ray:{ray}-py311-gpu"
+
+
+MEMORY = {  # bytes of the machine types that are shipped
+    "r6i.2xlarge": 64 * 2**30,
+    "g5.2xlarge": 32 * 2**30,
+    "n2-highmem-8": 64 * 2**30,
+    "g2-standard-8": 32 * 2**30,
+}
+DEVELOPMENT_SET = 31_000  # clips of DCASE 2020, as the files say
+
+
+def check_stores(head: int, worker: int) -> None:
+    """The head keeps the clips of DCASE 2020, and a worker takes them in."""
+    from asd_ray.config import LaneConfig
+    from asd_ray.data.blocks import bytes_per_clip
+    from asd_ray.search.resources import _make_room
+
+    room = _make_room(DEVELOPMENT_SET, LaneConfig(), log_mels=1, free=head, where="")
+    assert not room.streams, room.words
+    assert worker > 1.05 * DEVELOPMENT_SET * bytes_per_clip(1)
+
+
+@pytest.mark.parametrize("path", [ROOT / "cluster.yaml", CLUSTERS / "gcp.yaml"], ids=lambda path: path.stem)
+def test_the_head_keeps_the_clips_of_dcase_2020_and_a_worker_takes_them_in(path: Path) -> None:
+    config = load(path)
+    stores = []
+    for node_type, role in (("head", "head"), ("gpu_spot", "worker")):
+        store = int(re.findall(r"--object-store-memory=(\d+)", config[f"{role}_start_ray_commands"][-1])[0])
+        [shared] = re.findall(r"--shm-size=(\d+)g", " ".join(config["docker"][f"{role}_run_options"]))
+        machine = config["available_node_types"][node_type]["node_config"]
+        memory = MEMORY[machine.get("InstanceType") or machine["machineType"]]
+        # Ray does not start with a store that is larger than /dev/shm; the other half is for the processes.
+        assert store < int(shared) * 2**30 < memory / 2
+        stores.append(store)
+    check_stores(*stores)
+
+
+def test_pods_keep_the_clips_of_dcase_2020_too() -> None:
+    cluster = load(CLUSTERS / "kuberay.yaml")["spec"]["rayClusterSpec"]
+    stores = []
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        store = int(group["rayStartParams"]["object-store-memory"])
+        pod = group["template"]["spec"]
+        [shared] = [one["emptyDir"]["sizeLimit"] for one in pod["volumes"] if one["name"] == "shm"]
+        memory = pod["containers"][0]["resources"]["limits"]["memory"]
+        assert store < int(shared.removesuffix("Gi")) * 2**30
+        assert int(shared.removesuffix("Gi")) < 0.6 * int(memory.removesuffix("Gi"))
+        stores.append(store)
+    check_stores(*stores)
 
 
 def test_all_machines_of_ones_own_may_join() -> None:
@@ -314,7 +369,8 @@ def test_kuberay_refuses_the_job_with_a_typo(ray_job: Any) -> None:
 def test_the_job_of_kuberay_asks_for_a_token_and_its_containers_are_confined() -> None:
     cluster = load(CLUSTERS / "kuberay.yaml")["spec"]["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
-    assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
+    start = cluster["headGroupSpec"]["rayStartParams"]
+    assert (start["num-cpus"], start["num-gpus"]) == ("0", "0")
     [workers] = cluster["workerGroupSpecs"]
     assert (workers["minReplicas"], workers["maxReplicas"]) == (0, 8)
     for group in (cluster["headGroupSpec"], workers):
