@@ -122,6 +122,19 @@ def refusals(machine: Machine, token: str) -> dict[str, int]:
     }
 
 
+def reads_state(machine: Machine, address: str, **environment: str) -> bool:
+    """Whether `ray status` on a machine is told of the cluster's state, which the head keeps at port 6379."""
+    asked = machine.run("ray", "status", "--address", f"{address}:6379", env=environment, check=False)
+    return asked.returncode == 0
+
+
+def open_to_others(machine: Machine) -> list[str]:
+    """The token, its folder and the logs of Ray's session, as far as other users of the machine may read them."""
+    places = "/root/.ray /root/.ray/auth_token $(find -L /tmp/ray/session_latest/logs -type f)"
+    found = machine.run("sh", "-c", f"test -s /root/.ray/auth_token && find {places} -maxdepth 0 -perm /077")
+    return found.stdout.splitlines()
+
+
 def head_says(machine: Machine) -> str:
     """The last lines of the autoscaler's log, for a scenario that has failed."""
     logs = "tail -n 25 /tmp/ray/session_latest/logs/monitor.*"

@@ -43,6 +43,17 @@ def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say
     assert outside[0] == 0
     until(lambda: len(scenario.living_nodes(laptop, token)) == 3, 240, "three nodes", every=2)
     say(f"nodes: {', '.join(scenario.living_nodes(laptop, token))}")
+    assert {name: scenario.open_to_others(machines[name]) for name in ("head", *WORKERS)} == {
+        name: [] for name in ("head", *WORKERS)
+    }
+    asked = {
+        "no token": {"RAY_AUTH_MODE": "disabled"},
+        "wrong token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+        "the token": {"RAY_AUTH_MODE": "token"},
+    }
+    state = {what: scenario.reads_state(machines["w1"], head.address, **how) for what, how in asked.items()}
+    say(f"the cluster's state from another machine: {state}")
+    assert state == {"no token": False, "wrong token": False, "the token": True}
 
     search = scenario.start_search(machines, say, trials=TRIALS, epochs=EPOCHS)
     search.read_until(lambda line: "2 lanes on" in line, seconds=300)

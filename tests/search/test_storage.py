@@ -1,6 +1,7 @@
 """One suite for both places that studies are kept in: a journal, and a real PostgreSQL server."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from asd_ray import api, places
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.search.journal import run_lock
 from asd_ray.search.runfolder import JOURNAL, RUN, TRIALS, Corpus, Run
 from asd_ray.search.space import load_space
-from asd_ray.search.storage import find_store, open_studies
+from asd_ray.search.storage import check_storable, find_store, open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.strict_yaml import dump
 from tests.scripted import Hills
@@ -212,3 +214,23 @@ def test_a_run_goes_on_only_where_its_studies_are(
     assert "leave out --storage" in str(raised.value) or postgresql.place in str(raised.value)
     monkeypatch.setenv("ASD_STORAGE", postgresql.url())  # says how to enter the server, not that a run is there
     assert find_store(place.folder).kept == find_store(place.folder, place.url).kept
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_journal_in_a_bucket_is_refused_before_the_bucket_is_asked_which_may_be_out_of_reach(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ASD_STORAGE", raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr(places, "_filesystem", lambda scheme, bucket: asked.append(bucket))
+    run = f"{scheme}://bucket/runs/first"
+    refused = f"{run}: a journal grows line by line.*--storage postgresql://"
+    with pytest.raises(InputError, match=refused):
+        api.search(f"{scheme}://bucket/shards", run)
+    monkeypatch.setattr(sys, "argv", ["tune.py", "--data", f"{scheme}://bucket/shards", "--run", run])
+    tune = runpy.run_path(str(Path(__file__).parents[2] / "launch" / "tune.py"))
+    with pytest.raises(InputError, match=refused):
+        tune["command"](tune["parse"]())
+    assert asked == []
+    check_storable(places.place(run), "postgresql://me@host/asd")
+    check_storable(tmp_path)
