@@ -10,6 +10,7 @@ from asd_ray.scoring.proxy import agreement
 from asd_ray.search.confirmation import Candidate, Confirmation, Training
 
 NO_EVIDENCE = "no evidence of improvement"
+ONE_SEED = "one seed: no verdict"  # its interval is for other clips alone, and seeds differ by as much
 JudgeTraining = Callable[[Training], Judged]
 
 
@@ -89,13 +90,15 @@ class Confirmed:
 
 
 def verdict_of(difference: Estimate | None) -> str:
-    """What a paired difference says.
+    """What a paired difference says; of one seed, nothing.
 
     >>> verdict_of(Estimate(mean=0.02, sd=0.01, low=-0.01, high=0.04, method="BCa", note=""))
     'no evidence of improvement'
     """
     if difference is None:
         return "undefined on the reporting clips"
+    if difference.sd is None:
+        return ONE_SEED
     if difference.interval is None:
         return NO_EVIDENCE  # its note says why there is none
     low, high = difference.interval

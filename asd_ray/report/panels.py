@@ -27,14 +27,21 @@ def roc_panel(judged: Judged, *, max_fpr: float) -> str:
     with panel(f"roc {judged.choosing.machine_type}") as drawn:
         curve = drawn.axes
         false_rate, true_rate, _ = roc_curve(truth, score)
-        counted = np.append(false_rate[false_rate <= max_fpr], max_fpr)
-        curve.fill_between(
-            counted, np.interp(counted, false_rate, true_rate), color=ANOMALOUS, alpha=0.3, linewidth=0
-        )
+        counted = counted_part(false_rate, true_rate, max_fpr=max_fpr)
+        curve.fill_between(*counted, color=ANOMALOUS, alpha=0.3, linewidth=0)
         curve.plot(false_rate, true_rate, color=ANOMALOUS)
         curve.plot([0, 1], [0, 1], color=PRUNED, linewidth=0.8, linestyle=":")
         curve.set(xlabel="normal clips taken for anomalies", ylabel="anomalies found", xlim=(0, 1), ylim=(0, 1.02))
     return drawn.svg
+
+
+def counted_part(
+    false_rate: NDArray[np.float64], true_rate: NDArray[np.float64], *, max_fpr: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The points of a ROC curve up to a false-positive rate, with that of the curve there; steps stay steps."""
+    inside = false_rate <= max_fpr
+    last = np.interp(max_fpr, false_rate, true_rate)
+    return np.append(false_rate[inside], max_fpr), np.append(true_rate[inside], last)
 
 
 def score_panel(judged: Judged) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.report.compare import Comparison, compare
-from asd_ray.report.confirmed import NO_EVIDENCE, verdict_of
+from asd_ray.report.confirmed import NO_EVIDENCE, ONE_SEED, verdict_of
 from asd_ray.report.render import compared_cells, comparison_page
 from asd_ray.report.summary import Summary
 from tests.report.summaries import read_summary
@@ -53,6 +53,25 @@ def test_the_difference_is_paired_and_to_the_first_search(comparison: Comparison
     assert same.mean == 0.0
     assert verdict_of(same) == NO_EVIDENCE
     assert comparison.warnings == ()
+
+
+def test_of_one_seed_there_is_an_interval_and_no_verdict(summary: Summary, better: Summary) -> None:
+    def one_seed(found: Summary) -> Summary:
+        machines = []
+        for machine in found.machines:
+            assert machine.confirmed is not None
+            assert machine.confirmed.winner is not None
+            best = machine.confirmed.winner.trainings[0]
+            machines.append(replace(machine, best=best, confirmed=None))
+        return replace(found, machines=tuple(machines))
+
+    found = compare([("a", one_seed(summary)), ("b", one_seed(better))])
+    difference = found.machine_types["fan"][1].difference
+    assert difference is not None
+    assert difference.interval is not None
+    shown = compared_cells(found.machine_types["fan"][1], optimistic=False)[3]
+    assert shown.endswith(f"]: {ONE_SEED}")
+    assert shown in comparison_page(found)
 
 
 def test_what_cannot_be_paired_has_no_difference_and_the_reason(summary: Summary) -> None:

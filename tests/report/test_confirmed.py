@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,7 @@ def estimated(low: float | None, high: float | None) -> Estimate:
         (estimated(0.001, 0.03), "better"),
         (estimated(-0.03, -0.001), "no evidence of improvement: worse"),
         (estimated(None, None), "no evidence of improvement"),
+        (replace(estimated(0.001, 0.03), sd=None), "one seed: no verdict"),
         (None, "undefined on the reporting clips"),
     ],
 )

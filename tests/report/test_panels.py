@@ -4,10 +4,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import roc_curve
 
 from asd_ray.report.canvas import INK, NORMAL
-from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
+from asd_ray.report.panels import angle_panel, counted_part, progress_panel, roc_panel, score_panel
 from asd_ray.report.summary import Summary
 from tests.report.summaries import read_summary
 
@@ -49,6 +51,17 @@ def test_clips_of_one_kind_have_no_curve(summary: Summary) -> None:
     assert best is not None
     normal = replace(best, reported=tuple(row for row in best.reported if not row[2]))
     assert roc_panel(normal, max_fpr=0.1) == ""
+
+
+def test_what_is_shaded_of_a_roc_curve_is_its_partial_area() -> None:
+    draw = np.random.default_rng(0)
+    normal, anomalous = draw.normal(0.0, 1.0, 12), draw.normal(1.5, 1.0, 12)
+    found = roc_curve([False] * 12 + [True] * 12, np.concatenate([normal, anomalous]), drop_intermediate=False)
+    x, y = counted_part(found[0], found[1], max_fpr=0.1)
+    # 0.1 of 12 normal clips are 1.2 of them; a height is the share of anomalies above the highest ones.
+    above = [(anomalous > value).mean() for value in sorted(normal, reverse=True)]
+    assert np.trapezoid(y, x) == pytest.approx(above[0] / 12 + above[1] * (0.1 - 1 / 12))
+    assert above[0] < above[1]
 
 
 def test_a_trial_that_failed_is_marked_and_one_without_values_is_no_figure(summary: Summary) -> None:
