@@ -56,8 +56,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def print_rebuilt(run: Path, summary: "Summary", *, name: str) -> None:
-    counts = ", ".join(f"{count} {state}" for state, count in summary.counts().items())
-    print(f"{name}{len(summary.trials)} trials ({counts or 'none yet'})")
+    print(f"{name}{summary.counted}")
     for machine in summary.machines:
         for problem in machine.problems:
             print(f"{name}{machine.machine_type}: {problem}", file=sys.stderr)

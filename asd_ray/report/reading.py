@@ -38,6 +38,7 @@ def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> S
         trials=trials,
         confirming_seconds=reader.confirming_seconds(),
         dcase_2020=is_dcase_2020(clips),
+        missing=0 if studies.resting else max(0, run.config.search.trials - count_ended(studies)),
     )
 
 

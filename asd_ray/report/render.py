@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow as pa
 from markupsafe import Markup
 
 from asd_ray.config import params_of
@@ -13,6 +14,7 @@ from asd_ray.files import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.figures import trials_figure
+from asd_ray.report.judging import read_scores
 from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
 from asd_ray.report.reading import summarise
@@ -32,6 +34,8 @@ NOT_RUN = "not run"
 # Of index.html: one template each, in this order.
 SECTIONS = (
     "answer",
+    "confirmation",
+    "flattery",
     "published",
     "systems",
     "detection",
@@ -49,7 +53,7 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
 
     Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`.
     """
-    run, clips = runfolder.read_run(folder)
+    run, clips = _read_run(folder)
     studies, _ = open_studies(folder, run, take_over=False, store=store)
     summary = summarise(folder, run, clips=clips, studies=studies)
     summary = summary.with_lost_weights(write_winners(folder, summary))
@@ -62,12 +66,19 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     return summary
 
 
+def _read_run(folder: Path) -> tuple[runfolder.Run, pa.Table]:
+    """As `runfolder.read_run`; lost clips are mended by the search, not by preparing shards."""
+    if (folder / runfolder.RUN).exists():
+        read_scores(folder / runfolder.CLIPS, mend="the same call of the search writes it anew")
+    return runfolder.read_run(folder)
+
+
 def rebuild_alone(folder: Path, *, storage: str | None = None) -> Summary:
     """`rebuild` while no search is running on the folder. Raises InputError if one is.
 
     `storage` is the URL of the server that the studies are kept in, if they are: see `find_store`.
     """
-    runfolder.read_run(folder)  # first, so that no lock file is left in a folder that is no run
+    _read_run(folder)  # first, so that no lock file is left in a folder that is no run
     with run_lock(folder):
         store = find_store(folder, storage)
         with store.held():
@@ -75,7 +86,7 @@ def rebuild_alone(folder: Path, *, storage: str | None = None) -> Summary:
 
 
 def trials_csv(summary: Summary) -> str:
-    """One line per trial; the time, the one column that two equal searches differ in, comes last."""
+    """One line per trial; what has no value is empty. The time, which equal searches differ in, comes last."""
     params = [name for name in params_of(summary.run.config) if any(name in row.params for row in summary.trials)]
     types = summary.run.machine_types
     text = io.StringIO()
@@ -83,7 +94,7 @@ def trials_csv(summary: Summary) -> str:
     writer.writerow(["trial", "owner", "state", "epochs", *params, *types, "reason", "seconds"])
     for row in summary.trials:
         values = [row.params.get(name, "") for name in params]
-        scores = [row.objective.get(name, UNDEFINED) for name in types]
+        scores = [row.objective.get(name, "") for name in types]
         writer.writerow(
             [row.uid, row.owner, row.state, row.epochs, *values, *scores, row.reason, f"{row.seconds:.1f}"]
         )
@@ -141,12 +152,15 @@ def cells(machine: MachineSummary, *, optimistic: bool) -> tuple[str, str, str]:
     best, published, confirmed = machine.best, machine.published, machine.confirmed
     assert best is not None
     if confirmed is not None and confirmed.winner is not None:
-        found = [confirmed.winner.choosing, confirmed.winner.reporting, confirmed.baseline.reporting]
+        found = [machine.choosing, confirmed.winner.reporting, confirmed.baseline.reporting]
     else:
-        values = [best.objective, best.reporting_objective, published.reporting_objective if published else None]
-        found = [None if value is None else (value, None) for value in values]
+        values = [best.reporting_objective, published.reporting_objective if published else None]
+        found = [machine.choosing, *(None if value is None else (value, None) for value in values)]
     choosing, reporting, started = (marked(spread(*one) if one else UNDEFINED, optimistic) for one in found)
     return choosing, reporting, started if published or confirmed else NOT_RUN
+
+
+COMPARED = ("Trial", "Choosing", "Reporting", "Difference", "How sure")
 
 
 def compared_cells(one: Compared, *, optimistic: bool) -> tuple[str, ...]:
@@ -168,6 +182,7 @@ def comparison_page(comparison: Comparison) -> str:
     environment = _environment(optimistic=False, autoescape=True)  # each search says for itself whether it is
     return environment.get_template("comparison.html.jinja").render(
         comparison=comparison,
+        columns=COMPARED,
         cells=lambda one: compared_cells(one, optimistic=comparison.optimistic[one.run]),
     )
 

@@ -5,8 +5,9 @@ seeds.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from asd_ray.config import LossConfig
 from asd_ray.report.confirmed import Confirmed
@@ -22,6 +23,7 @@ from asd_ray.scoring.proxy import Correlation, rank_correlation
 from asd_ray.search.runfolder import Run
 
 NOT_CONFIRMED = "one seed, not confirmed"
+UNFINISHED = ("running", "waiting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,13 @@ class MachineSummary:
         return self.best is not None and not self.weights_lost
 
     @property
+    def choosing(self) -> tuple[float, float | None] | None:
+        """The winner's objective on the choosing clips: mean and standard deviation over seeds, or of one seed."""
+        if self.confirmed is not None and self.confirmed.winner is not None:
+            return self.confirmed.winner.choosing
+        return None if self.best is None else (self.best.objective, None)
+
+    @property
     def best_system(self) -> str | None:
         """Of a search of several."""
         return str(self.best.params["system"]) if self.best and self.systems else None
@@ -73,15 +82,53 @@ class MachineSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overall:
+    """Plain means of the objective over machine types; None where one of them has no such figure."""
+
+    choosing: float | None
+    reporting: float | None
+    published: float | None  # of the starting configuration, on the reporting clips
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     run: Run
     machines: tuple[MachineSummary, ...]
     trials: tuple[TrialRow, ...]
     confirming_seconds: float = 0.0  # of training, over all that confirmed
     dcase_2020: bool = False  # whether publications report on the same test clips
+    missing: int = 0  # trials that were asked for and have not ended: the search was stopped
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(trial.state for trial in self.trials))
+
+    @property
+    def counted(self) -> str:
+        """`3 trials (2 complete, 1 pruned)`, or of how many, where the search was stopped before."""
+        counts = self.counts()
+        if not self.missing:
+            found = ", ".join(f"{count} {state}" for state, count in counts.items())
+            return f"{len(self.trials)} trials ({found or 'none yet'})"
+        ended = sum(count for state, count in counts.items() if state not in UNFINISHED)
+        found = ", ".join(
+            f"{count} {'unfinished' if state in UNFINISHED else state}" for state, count in counts.items()
+        )
+        return f"{ended} of {ended + self.missing} trials ({found or 'none yet'}; stopped: the same call goes on)"
+
+    @property
+    def overall(self) -> Overall | None:
+        """Over several machine types, all of which have a winner."""
+        chosen = [one.choosing[0] if one.choosing else None for one in self.machines]
+        if len(self.machines) < 2 or None in chosen:
+            return None
+        best, published = (
+            [estimate.mean if estimate else None for estimate in found]
+            for found in (
+                [one.best_estimate for one in self.machines],
+                [one.published_estimate for one in self.machines],
+            )
+        )
+        return Overall(choosing=_mean(chosen), reporting=_mean(best), published=_mean(published))
 
     def searched(self, uid: str, machine_type: str) -> float | None:
         """A trial's objective on the choosing clips, as the search saw it."""
@@ -119,6 +166,12 @@ class Summary:
                 [row.proxy[name] for row in rows], [row.objective[name] for row in rows]
             )
         return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of all of them; None where one is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def baseline_name(run: Run) -> str:

@@ -4,6 +4,7 @@ AUCs and objectives are from 0 to 1, chance is 0.5; null stands for undefined. F
 changes when one goes or means something else.
 """
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -172,6 +173,14 @@ class MachineFigures(_Part):
     ensemble: EnsembleFigures | None = Field(description="of confirmed configs")
 
 
+class OverallFigures(_Part):
+    """Plain means of the objective over machine types; null where one of them has no such figure."""
+
+    choosing: float | None
+    reporting: float | None
+    published: float | None = Field(description="of the starting configuration, on the reporting clips")
+
+
 class CorpusEntry(_Part):
     path: str
     fingerprint: str
@@ -188,6 +197,7 @@ class SummaryFile(_Part):
     trials: dict[str, int] = Field(description="number of trials by state")
     corpus: CorpusEntry
     machine_types: dict[str, MachineFigures]
+    overall: OverallFigures | None = Field(description="none for one machine type, or where one has no winner")
     baseline: str = Field(description="what the configuration that the search started from is")
     label_free: dict[str, CorrelationFigures] = Field(description="by machine type; none where no label chose")
     not_searchable: dict[str, str] = Field(description="machine types without a study, and why")
@@ -204,6 +214,7 @@ def summary_file(summary: Summary) -> SummaryFile:
             "trials": summary.counts(),
             "corpus": {"path": run.corpus.path, "fingerprint": run.corpus.fingerprint},
             "machine_types": {machine.machine_type: _machine(machine) for machine in summary.machines},
+            "overall": None if summary.overall is None else asdict(summary.overall),
             "baseline": baseline_name(run),
             "label_free": {name: found._asdict() for name, found in summary.label_free.items()},
             "not_searchable": run.not_searchable,

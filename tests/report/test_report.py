@@ -1,6 +1,7 @@
 """The report of a run folder: rebuilt from disk alone, equal every time, and never led by what it reports on."""
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ from asd_ray.command import InputError
 from asd_ray.config import load_config, with_params
 from asd_ray.report.edges import edges
 from asd_ray.report.judging import normal_scores
-from asd_ray.report.render import page, percent, rebuild, rebuild_alone
+from asd_ray.report.render import markdown, page, percent, points, rebuild, rebuild_alone, trials_csv
 from asd_ray.report.summary import Summary
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
@@ -85,11 +86,76 @@ def test_the_page_names_every_machine_type_and_needs_no_network_and_no_script(
     text = (folder / "report" / "index.html").read_text()
     for machine in summary.machines:
         assert machine.best is not None
-        assert f'<th scope="row">{machine.machine_type}</th>\n<td>{machine.best.uid}</td>' in text
+        row = text[text.index(f'role="rowheader">{machine.machine_type}</th>') :].partition("</tr>")[0]
+        assert f'<td role="cell" data-label="Trial">{machine.best.uid}</td>' in row
+        for label in ("Choosing", "Reporting", "Published loss", "Against it", "How sure"):
+            assert f'data-label="{label}">' in row
     assert not any(word in text for word in ("<script", "<link", "@import"))
     sources = re.findall(r"src=\"([^\"]{23})", text)
     assert sources
     assert set(sources) == {"data:image/webp;base64,"}
+
+
+def test_over_all_machine_types_there_is_a_plain_mean_where_each_has_a_winner(
+    rebuilt: tuple[Path, Summary],
+) -> None:
+    folder, summary = rebuilt
+    overall = json.loads((folder / "report" / "summary.json").read_text())["overall"]
+    assert overall["choosing"] == pytest.approx(
+        np.mean([one.best.objective for one in summary.machines if one.best])
+    )
+    for key in ("best_estimate", "published_estimate"):
+        means = [getattr(one, key).mean for one in summary.machines]
+        assert overall[{"best_estimate": "reporting"}.get(key, "published")] == pytest.approx(np.mean(means))
+    line = f"{percent(overall['choosing'])} | {percent(overall['reporting'])} | {percent(overall['published'])} |"
+    assert f"{line} plain mean over machine types |" in (folder / "report" / "report.md").read_text()
+    assert f'data-label="Reporting">{percent(overall["reporting"])}</td>' in page(summary)
+    first, *others = summary.machines
+    assert replace(summary, machines=(first,)).overall is None
+    assert replace(summary, machines=(replace(first, best=None), *others)).overall is None
+    undefined = replace(summary, machines=(replace(first, best_estimate=None), *others)).overall
+    assert undefined is not None
+    assert (undefined.reporting, undefined.published) == (None, overall["published"])
+
+
+def test_the_page_says_what_the_report_says(rebuilt: tuple[Path, Summary]) -> None:
+    _, summary = rebuilt
+    run = summary.run.model_copy(update={"not_searchable": {"drill": "no labelled clips"}})
+    text, written = page(replace(summary, run=run)), markdown(replace(summary, run=run))
+    for sentence in (
+        "the search chooses the one with the highest smoothed objective",
+        "not corrected for there being 6 machine types",
+        "search minus confirmed mean is the luck of the seed",
+        "drill: no labelled clips",
+    ):
+        assert sentence in text
+        assert sentence in written
+    for machine in summary.machines:
+        assert machine.best is not None
+        assert f"<td>{machine.best.threshold.value:.3g}</td>" in text
+        assert f"<td>{points(machine.best.optimism)}</td>" in text
+
+
+def test_without_a_complete_trial_there_are_no_headings_over_nothing(rebuilt: tuple[Path, Summary]) -> None:
+    _, summary = rebuilt
+    machines = tuple(
+        replace(one, best=None, observed=None, published=None, scores=(), best_estimate=None)
+        for one in summary.machines
+    )
+    nothing = replace(summary, machines=machines, trials=())
+    text, written = page(nothing), markdown(nothing)
+    for heading in ("detection", "worst", "scores", "label-free", "flattery", "confirmation"):
+        assert f'id="{heading}"' not in text
+        assert heading not in ("detection", "scores") or f'id="{heading}"' in page(summary)
+    assert text.count("no complete trial</td>") == 6
+    for heading in (
+        "## How well they detect",
+        "## Per machine id",
+        "## How much the choice",
+        "## Choosing without",
+    ):
+        assert heading not in written
+        assert heading in markdown(summary)
 
 
 def test_what_the_page_quotes_is_escaped(rebuilt: tuple[Path, Summary]) -> None:
@@ -253,8 +319,31 @@ def test_a_failed_trial_is_listed_with_its_reason(folder: Path) -> None:
     studies.tell(proposal.uid, "failed", reason="the loss is nan in epoch 1")
     summary = rebuild(folder)
     assert summary.counts() == {"complete": 2, "failed": 1}
+    assert summary.counted == "3 trials (2 complete, 1 failed)"
     text = (folder / "report" / "report.md").read_text()
     assert f"- {proposal.uid}: the loss is nan in epoch 1" in text
+
+
+def test_a_search_that_was_stopped_says_of_how_many_trials_and_that_it_goes_on(folder: Path) -> None:
+    run, clips = read_run(folder)
+    search = run.config.search.model_copy(update={"trials": 4})
+    more = run.model_copy(update={"config": run.config.model_copy(update={"search": search})})
+    open_run(folder, more, clips=clips)
+    assert open_studies(folder, more, take_over=True)[0].ask() is not None
+    summary = rebuild(folder)
+    counted = "2 of 4 trials (2 complete, 1 unfinished; stopped: the same call goes on)"
+    assert summary.counted == counted
+    assert counted in page(summary)
+    assert counted in (folder / "report" / "report.md").read_text()
+    row = next(csv.DictReader(io.StringIO(trials_csv(replace(summary, trials=summary.trials[-1:])))))
+    assert row["state"] == "running"
+    assert {row[name] for name in TYPES} == {""}  # a word would make text of a column of numbers
+
+
+def test_clips_of_a_run_that_are_lost_are_mended_by_its_search(folder: Path) -> None:
+    (folder / CLIPS).unlink()
+    with pytest.raises(InputError, match=rf"{CLIPS}: missing or damaged; the same call of the search writes it"):
+        rebuild_alone(folder)
 
 
 def test_weights_that_are_lost_are_named_and_cost_only_their_own_machine_types(folder: Path) -> None:
@@ -275,7 +364,10 @@ def test_weights_that_are_lost_are_named_and_cost_only_their_own_machine_types(f
 def test_scores_that_are_lost_are_named_and_cost_only_their_own_machine_types(folder: Path) -> None:
     before = {machine.machine_type: machine.best for machine in rebuild(folder).machines}
     (folder / TRIALS / "pump-1" / "scores.parquet").write_bytes(b"PAR1")
-    for machine in rebuild(folder).machines:
+    summary = rebuild(folder)
+    assert "no complete trial</td>" not in page(summary)
+    assert "none: see Problems</td>" in page(summary)
+    for machine in summary.machines:
         known = before[machine.machine_type]
         assert known is not None
         if known.uid == "fan-0":
