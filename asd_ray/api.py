@@ -95,13 +95,14 @@ def synthetic_dataset() -> Path:
 
 
 def find_shards(
-    data: Path,
+    data: Path | str,
     *,
     valid_fraction: float = 0.05,
     resample: bool = False,
     on_progress: Progress | None = None,
 ) -> Path:
     """The shard folder of a data folder: itself, or, for a folder of recordings, one prepared for it."""
+    data = place(data)
     if (data / MANIFEST).exists():
         return data
     # Of the options, too: shards of others would be written over, under a search that reads them.
@@ -112,13 +113,16 @@ def find_shards(
     return shards
 
 
-def forecast(data: Path | None, config: RunConfig, *, space_name: str, valid_fraction: float = 0.05) -> Forecast:
+def forecast(
+    data: Path | str | None, config: RunConfig, *, space_name: str, valid_fraction: float = 0.05
+) -> Forecast:
     """What a search of a data folder (None: the built-in corpus) would do and take on this machine.
 
     Nothing is written; a few training steps are timed. Raises InputError, as the search would.
     """
     space, _ = load_space(space_name)
     _check_scoring(config, space.systems or [config.model.name])
+    data = None if data is None else place(data)
     if data is None:
         found = list_clips(list_corpus(BUILT_IN), valid_fraction=valid_fraction)
     else:
@@ -126,8 +130,9 @@ def forecast(data: Path | None, config: RunConfig, *, space_name: str, valid_fra
     return make_forecast(found, config, space_name=space_name, where=data or SYNTHETIC)
 
 
-def name_run(shards: Path, config: RunConfig, space_name: str) -> Path:
+def name_run(shards: Path | str, config: RunConfig, space_name: str) -> Path:
     """A run folder named after what is searched: the same search has the same name."""
+    shards = place(shards)
     manifest = Manifest.load(shards)
     _, text = load_space(space_name)
     return Path("runs") / f"{shards.name}-{signature(config, manifest.fingerprint, text)}"
@@ -191,8 +196,8 @@ def search(
 
 
 def train(
-    shards: Path,
-    folder: Path,
+    shards: Path | str,
+    folder: Path | str,
     config: RunConfig,
     *,
     machine_types: tuple[str, ...] = (),
@@ -202,6 +207,7 @@ def train(
 
     Goes on from the state in `folder` if there is one. Raises InputError, or TrainingFailedError.
     """
+    shards, folder = place(shards), place(folder)
     find_system(config.model.name)
     _check_scoring(config, [config.model.name])
     plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)

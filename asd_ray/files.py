@@ -13,7 +13,10 @@ from typing import Any, BinaryIO
 from asd_ray.command import InputError
 from asd_ray.places import ObjectPath, is_object
 
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    errno.ENOENT,  # no folder can be made there, as in /proc
+)
 _PART = re.compile(r"\..+\.\d+\.part")  # as `writing` names them
 
 

@@ -9,7 +9,9 @@ the first is what the others are compared with.
 """
 
 import argparse
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ from asd_ray.places import place
 if TYPE_CHECKING:
     from asd_ray.report.compare import Comparison
     from asd_ray.report.summary import Summary
+
+
+WHOLE = {"break_long_words": False, "break_on_hyphens": False}  # the names of runs and trials
 
 
 def parse() -> argparse.Namespace:
@@ -64,21 +69,26 @@ def print_rebuilt(run: Path, summary: "Summary", *, name: str) -> None:
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from asd_ray.report.render import compared_cells
 
-    table = Table(
-        "machine type", "search", "trial", "choosing", "reporting", "difference", "how sure", box=box.SIMPLE
-    )
+    def say(text: str, *, indent: int) -> None:
+        width = shutil.get_terminal_size().columns
+        first = " " * indent
+        print(textwrap.fill(text, width, initial_indent=first, subsequent_indent=first + "  ", **WHOLE))
+
     for machine_type, row in comparison.machine_types.items():
+        print(machine_type)
         for one in row:
-            shown = compared_cells(one, optimistic=comparison.optimistic[one.run])
-            table.add_row(machine_type if one is row[0] else "", one.run, *shown)
-    Console(markup=False, highlight=False).print(table)
-    print(f"in per cent, chance is 50; differences are to {comparison.runs[0]}, paired by clips and seeds")
+            trial, choosing, reporting, difference, standing = compared_cells(
+                one, optimistic=comparison.optimistic[one.run]
+            )
+            say(f"{one.run}: {trial}{', ' if standing else ''}{standing}", indent=2)
+            if reporting:
+                say(f"choosing {choosing}; reporting {reporting}", indent=4)
+            if difference:
+                say(f"difference {difference}", indent=4)
+    print("in per cent, chance is 50; differences are paired by clips and seeds, and to")
+    print(comparison.runs[0])
     for warning in comparison.warnings:
         print(f"not to be compared as they stand: {warning}")
 

@@ -18,7 +18,7 @@ from asd_ray.command import BAD_INPUT, DONE, InputError, Parser, run_command
 from asd_ray.places import place
 
 if TYPE_CHECKING:
-    from asd_ray.scoring.detector import Scored
+    from asd_ray.scoring.detector import Detector, Scored
 
 
 def parse() -> argparse.Namespace:
@@ -38,6 +38,11 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.machine_id and arguments.machine_id not in detector.machine_ids:
         known = ", ".join(detector.machine_ids)
         raise InputError(f"--machine-id {arguments.machine_id}: the detector knows {known}")
+    if others := other_types(detector, arguments.recordings):
+        mine = detector.best.machine_type
+        print(
+            f"note: recordings in a folder named {', '.join(others)}; the detector is for {mine}", file=sys.stderr
+        )
     refused: list[InputError] = []
 
     def tell(error: InputError) -> None:
@@ -57,6 +62,14 @@ def command(arguments: argparse.Namespace) -> int:
         else:
             print_table(scored, detector.best.threshold.fitted_to)
     return BAD_INPUT if refused else DONE
+
+
+def other_types(detector: "Detector", recordings: list[Path]) -> list[str]:
+    """The machine types, of those in its corpus, that recordings are filed under and that it is not for."""
+    types = {name for name, _ in detector.best.classes}
+    folders = (path.absolute().parent.parts[::-1] for path in recordings)
+    found = {next((part for part in parts if part in types), detector.best.machine_type) for parts in folders}
+    return sorted(found - {detector.best.machine_type})
 
 
 def print_csv(scored: "list[Scored]") -> None:

@@ -25,3 +25,12 @@ def test_a_score_that_a_system_does_not_have_is_refused(small_dataset: Path) -> 
     config = replace_settings(RunConfig(), ["score.name=own_evidence"])
     with pytest.raises(InputError, match="score own_evidence: tastgram has none of its own; use auto, or one of"):
         api.forecast(small_dataset, config, space_name="noisy_arcmix")
+
+
+def test_folders_may_be_given_as_text(small_shards: Path) -> None:
+    assert api.find_shards(str(small_shards)) == small_shards
+    assert api.name_run(str(small_shards), RunConfig(), "noisy_arcmix") == api.name_run(
+        small_shards, RunConfig(), "noisy_arcmix"
+    )
+    with pytest.raises(InputError, match="nowhere"):
+        api.train("nowhere", "run", RunConfig(), on_epoch=print)

@@ -92,6 +92,8 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
+    """What a search found: its machine types in their order, and every trial."""
+
     run: Run
     machines: tuple[MachineSummary, ...]
     trials: tuple[TrialRow, ...]

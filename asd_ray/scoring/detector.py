@@ -180,13 +180,13 @@ class Detector:
 
 def score(
     detector: "Detector | Path | str",
-    recordings: Iterable[Path | str],
+    recordings: Iterable[Path | str] | Path | str,
     *,
     machine_id: str | None = None,
     resample: bool = False,
     on_refused: Callable[[InputError], None] | None = None,
 ) -> list[Scored]:
-    """Score recordings with a detector, or with the one that a `best/<machine_type>.yaml` describes.
+    """Score recordings, or one, with a detector, or with the one that a `best/<machine_type>.yaml` describes.
 
     The machine id is read from each file's name (`id_02`) unless it is given. Higher is more anomalous, and the
     published score is a cross entropy in nats; a recording whose score exceeds the detector's threshold counts as
@@ -196,7 +196,7 @@ def score(
     """
     found = detector if isinstance(detector, Detector) else Detector(place(detector))
     scored = []
-    for recording in recordings:
+    for recording in [recordings] if isinstance(recordings, str | Path) else recordings:
         try:
             scored.append(found.score(Path(recording), machine_id=machine_id, resample=resample))
         except InputError as error:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,11 @@ def test_another_python_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults(machine.check_python()) == []
     monkeypatch.setattr(machine.platform, "python_version", lambda: "3.14.1")
     assert faults(machine.check_python()) == ["3.14.1; install Python 3.11, then: make setup PYTHON=python3.11"]
+
+
+def test_a_folder_that_cannot_be_made_is_mended_by_another_one_not_by_room() -> None:
+    (found,) = faults(examine("disk", partial(machine.check_disk, Path("/proc/runs"))))
+    assert found.endswith("; choose another folder, or mend this one")
 
 
 def test_the_packages_of_this_checkout_are_as_locked() -> None:

@@ -88,8 +88,18 @@ def test_only_tables_scroll_sideways(page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(page: Page, axe: str, scheme: str) -> None:
+def test_a_phone_shows_the_whole_answer_without_scrolling_sideways(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    for label in ("Choosing", "Reporting", "Published loss", "Against it", "How sure"):
+        boxes = [cell.bounding_box() for cell in page.locator(f'.cards td[data-label="{label}"]').all()]
+        assert len(boxes) >= 6
+        assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    assert page.get_by_role("table").first.get_by_role("rowheader").count() == 7  # still a table to be read aloud
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_axe_finds_no_violation(page: Page, axe: str, scheme: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
     page.evaluate(axe)
     found = page.evaluate("axe.run()")

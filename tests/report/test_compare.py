@@ -5,6 +5,7 @@ import shutil
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -122,14 +123,33 @@ def test_the_page_is_one_file_and_quotes_nothing_raw(summary: Summary) -> None:
     assert not any(word in text for word in ("<script", "<link", "src=", "<b>"))
 
 
-def test_the_command_compares(confirmed_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def launched() -> ModuleType:
+    """launch/report.py, loaded."""
     spec = importlib.util.spec_from_file_location("report", Path(__file__).parents[2] / "launch" / "report.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def test_on_80_columns_nothing_is_cut(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    launched().print_comparison(comparison)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    told = " ".join(shown.split())
+    for one in comparison.machine_types["fan"]:
+        trial, choosing, reporting, difference, standing = compared_cells(one, optimistic=False)
+        assert f"{one.run}: {trial}, {standing} choosing {choosing}; reporting {reporting}" in told
+        assert difference in told
+
+
+def test_the_command_compares(confirmed_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [shutil.copytree(confirmed_run, tmp_path / name) for name in ("first", "second")]
-    script.command(Namespace(run=runs, out=tmp_path / "both.html", storage=None))
+    launched().command(Namespace(run=runs, out=tmp_path / "both.html", storage=None))
     shown = capsys.readouterr().out
     assert f"comparison: {tmp_path / 'both.html'}" in shown
     assert "2 searches compared" in (tmp_path / "both.html").read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from asd_ray.command import InputError
 from asd_ray.report.render import rebuild
-from asd_ray.scoring.detector import Detector, Scored
+from asd_ray.scoring.detector import Detector, Scored, score
 from asd_ray.search.runfolder import TRIALS
 from asd_ray.strict_yaml import dump, read_yaml
 
@@ -55,6 +55,11 @@ def test_the_machine_id_is_given_or_read_from_the_name(best: Path, dataset: Path
         detector.score(nameless)
     with pytest.raises(InputError, match=r"no such file; check the path"):
         detector.score(tmp_path / "id_00.wav")
+
+
+def test_a_single_recording_may_be_given_as_it_is(best: Path, dataset: Path) -> None:
+    recording = dataset / "fan" / "test" / "normal_id_01_00000000.wav"
+    assert score(best, str(recording)) == score(best, recording) == score(best, [recording])
 
 
 def test_a_machine_that_it_was_not_trained_on_is_refused_by_name_and_by_option(

@@ -1,0 +1,25 @@
+"""What the command notes of recordings before it scores them."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("folder", "others"), [("pump/test", ["pump"]), ("pump/fan/test", []), ("new", []), ("fan/pump", ["pump"])]
+)
+def test_recordings_filed_under_another_machine_type_are_noted(
+    folder: str, others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("score", Path(__file__).parents[2] / "launch" / "score.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.chdir(tmp_path)
+    classes = [["fan", "id_00"], ["pump", "id_00"]]
+    detector = SimpleNamespace(best=SimpleNamespace(machine_type="fan", classes=classes))
+    found = script.other_types(detector, [Path(folder) / "a_id_00.wav", Path(folder) / "b_id_00.wav"])
+    assert found == others
