@@ -45,7 +45,7 @@ from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.files import remove_unfinished
-from asd_ray.models import find_system
+from asd_ray.models import check_class_types, find_system
 from asd_ray.places import place
 from asd_ray.report.judging import judge, read_stand_ins
 from asd_ray.report.render import rebuild
@@ -54,14 +54,14 @@ from asd_ray.report.summary import Summary
 from asd_ray.report.winners import WEIGHTS, write_best, write_weights
 from asd_ray.scoring.detector import score
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, best_score, check_score
+from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, PUBLISHED, best_score, check_score
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
 from asd_ray.search.events import Tell
 from asd_ray.search.forecast import Forecast, list_clips, list_data, make_forecast
 from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
-from asd_ray.search.space import load_space
+from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.starts import read_starts
 from asd_ray.search.storage import check_storable, find_store
 from asd_ray.search.tuner import run_search
@@ -114,28 +114,45 @@ def find_shards(
 
 
 def forecast(
-    data: Path | str | None, config: RunConfig, *, space_name: str, valid_fraction: float = 0.05
+    data: Path | str | None,
+    config: RunConfig,
+    *,
+    space_name: str,
+    valid_fraction: float = 0.05,
+    folder: Path | None = None,
+    storage: str | None = None,
 ) -> Forecast:
     """What a search of a data folder (None: the built-in corpus) would do and take on this machine.
 
-    Nothing is written; a few training steps are timed. Raises InputError, as the search would.
+    Nothing is written; a few training steps are timed. `folder` and `storage` as the search has them. Raises
+    InputError, as the search would.
     """
-    space, _ = load_space(space_name)
-    _check_scoring(config, space.systems or [config.model.name])
+    find_space(config, space_name)
     data = None if data is None else place(data)
     if data is None:
         found = list_clips(list_corpus(BUILT_IN), valid_fraction=valid_fraction)
     else:
         found = list_data(data, valid_fraction=valid_fraction)
-    return make_forecast(found, config, space_name=space_name, where=data or SYNTHETIC)
+    return make_forecast(
+        found, config, space_name=space_name, where=data or SYNTHETIC, folder=folder, storage=storage
+    )
+
+
+def find_space(config: RunConfig, space_name: str) -> tuple[SearchSpace, str]:
+    """A search space and its text. Raises InputError where the config asks for what the space does not allow."""
+    find_system(config.model.name)
+    space, text = load_space(space_name)
+    begun = space.adopt(config)
+    _check_scoring(begun, space.systems or [begun.model.name])
+    return space, text
 
 
 def name_run(shards: Path | str, config: RunConfig, space_name: str) -> Path:
     """A run folder named after what is searched: the same search has the same name."""
     shards = place(shards)
     manifest = Manifest.load(shards)
-    _, text = load_space(space_name)
-    return Path("runs") / f"{shards.name}-{signature(config, manifest.fingerprint, text)}"
+    space, text = load_space(space_name)
+    return Path("runs") / f"{shards.name}-{signature(space.adopt(config), manifest.fingerprint, text)}"
 
 
 def search(
@@ -165,12 +182,11 @@ def search(
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     check_storable(folder, storage)
     deadline = deadline or Deadline(config.search.hours)
-    find_system(config.model.name)
-    space, text = load_space(space_name)
-    _check_scoring(config, space.systems or [config.model.name])
+    space, text = find_space(config, space_name)
     plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     space.check_against(run.config, plan.all_types, where=space_name)
+    check_class_types(run.systems, plan.class_types)
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
     with run_lock(folder, tell=tell):
         store = find_store(folder, storage)
@@ -211,6 +227,7 @@ def train(
     find_system(config.model.name)
     _check_scoring(config, [config.model.name])
     plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
+    check_class_types([config.model.name], plan.class_types)
     wanted = machine_types or plan.machine_types
     for name in wanted:
         if name not in plan.machine_types:
@@ -224,9 +241,13 @@ def train(
 
 
 def _check_scoring(config: RunConfig, systems: Iterable[str]) -> None:
+    """Raises InputError for a score that is unknown, or that no system here can be read by."""
     check_score(config.score.name)
-    for name in systems:
-        own = find_system(name).score
+    owns = {name: find_system(name).score for name in systems}
+    if all(owns.values()) and config.score.name not in (AUTO, PUBLISHED, *owns.values()):
+        names = ", ".join(owns)
+        raise InputError(f"score {config.score.name}: {names}: read by {OWN} alone; leave --score out")
+    for name, own in owns.items():
         if config.score.name == OWN and not own:
             fitting = ", ".join(OF_EMBEDDINGS)
             raise InputError(f"score {OWN}: {name} has none of its own; use {AUTO}, or one of {fitting}")

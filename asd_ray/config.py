@@ -48,7 +48,7 @@ class TrainConfig(Strict):
     epochs: Count = 300
     batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two clips
     learning_rate: Positive = 1e-4
-    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-5  # end of the cosine
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-5  # end of the cosine; never above its begin
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 2023
     # bfloat16 is quicker on GPUs and on newer CPUs, tf32 on GPUs; both round, so compare AUCs first.
@@ -184,17 +184,17 @@ def signature(config: RunConfig, *more: object) -> str:
 
 
 def replace(config: RunConfig, values: dict[KeyPath, Any], *, where: str) -> RunConfig:
-    """A copy with some values set, checked; `where` begins the error line."""
-    plain = config.model_dump()
+    """A copy with some values set, checked; `where` begins the error line. What nobody has set stays so."""
+    plain, given = config.model_dump(), config.model_dump(exclude_unset=True)
     for path, value in values.items():
-        holder = plain
+        holder, mine = plain, given
         for depth, part in enumerate(path[:-1]):
             if not isinstance(holder.get(str(part)), dict):
                 near = suggestion(str(part), [key for key in holder if isinstance(holder[key], dict)])
                 raise InputError(f"{where}: {dotted(path[: depth + 1])}: unknown key{near}")
-            holder = holder[str(part)]
-        holder[str(path[-1])] = value
-    return check(plain, RunConfig, where=lambda _: where)
+            holder, mine = holder[str(part)], mine.setdefault(str(part), {})
+        mine[str(path[-1])] = value
+    return check(given, RunConfig, where=lambda _: where)
 
 
 def with_params(config: RunConfig, params: Mapping[str, Param], *, where: str = "search space") -> RunConfig:

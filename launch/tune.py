@@ -160,7 +160,6 @@ def command(arguments: argparse.Namespace) -> int:
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.console.ending import print_end
     from asd_ray.data.manifest import Manifest
-    from asd_ray.models import find_system
     from asd_ray.search.budget import Deadline
     from asd_ray.search.lanes import SearchStoppedError
     from asd_ray.search.storage import check_storable
@@ -168,7 +167,7 @@ def command(arguments: argparse.Namespace) -> int:
 
     if arguments.run:
         check_storable(arguments.run, arguments.storage)
-    find_system(config.model.name)
+    api.find_space(config, arguments.space)
     trackers = asked_trackers(arguments)
     shards = find_shards(arguments)
     folder = arguments.run or api.name_run(shards, config, arguments.space)
@@ -213,8 +212,17 @@ def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
     from asd_ray.report.dry_run import print_forecast
 
     data = arguments.data
+    api.find_space(config, arguments.space)
+    asked_trackers(arguments)
     print(data or f"no --data given: the built-in corpus of synthetic machines in {api.SYNTHETIC}", flush=True)
-    found = api.forecast(data, config, space_name=arguments.space, valid_fraction=valid_fraction(arguments))
+    found = api.forecast(
+        data,
+        config,
+        space_name=arguments.space,
+        valid_fraction=valid_fraction(arguments),
+        folder=arguments.run,
+        storage=arguments.storage,
+    )
     print_forecast(found, Console(markup=False, highlight=False))
     print("nothing was written; the same call without --dry-run begins")
     return DONE

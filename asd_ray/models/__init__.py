@@ -1,8 +1,8 @@
 """Systems by name. A new one is one file with its network, and one line in SYSTEMS."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from asd_ray.losses.mixing import CUBE
 from asd_ray.losses.system_loss import MarginLoss, OwnError, SystemLoss
 from asd_ray.models import autoencoder, glow, mobilenetv2, stgram, stsasgram, tastgram
 from asd_ray.models.classifier import with_margin_head
-from asd_ray.models.per_type import per_machine_type, several_ids
+from asd_ray.models.per_type import per_machine_type
 from asd_ray.models.sgram import MelSettings
 from asd_ray.spelling import suggestion
 
@@ -35,6 +35,10 @@ class System:
     assemble: Assemble = with_margin_head
     score: str | None = None  # the only one that can read it; none: any that reads embeddings and logits
     numbers: frozenset[str] = CUBE  # of the loss that act on it
+    least_ids: int = 1  # of a machine type, that there must be for anything to be learnt
+    # What the search starts from where it is not the default, as published if that is known (`is_published`).
+    start: Mapping[str, float] = field(default_factory=dict)
+    is_published: bool = True
     averages: bool = False  # whether the mean of the weights over the steps is what is read
     compiles: bool = True  # whether a compiled training step was found to be worth it
 
@@ -43,36 +47,46 @@ class System:
             raise ValueError(f"a log-mel of {self.mel.num_frames} frames a clip; its hop must make {NUM_FRAMES}")
 
 
-def _own_error(network: Callable[..., nn.Module], *, mel: MelSettings, assemble: Assemble) -> System:
+def _own_error(network: Callable[..., nn.Module], *, mel: MelSettings, least_ids: int = 1) -> System:
     """A system with a network per machine type, and a score of its own."""
     return System(
         network=network,
         mel=mel,
         loss=OwnError(),
-        assemble=assemble,
+        assemble=per_machine_type,
         score="own_evidence",
         numbers=frozenset(),
+        least_ids=least_ids,
         compiles=False,
     )
 
 
 SYSTEMS: dict[str, System] = {
     "tastgram": System(network=tastgram.Tastgram, mel=tastgram.MEL),
-    "stgram": System(network=stgram.Stgram, mel=stgram.MEL),
+    "stgram": System(network=stgram.Stgram, mel=stgram.MEL, start={"mix_prob": 0.0}),  # ArcFace
     "stsasgram": System(network=stsasgram.Stsasgram, mel=tastgram.MEL),
     "os_scl": System(
         network=tastgram.Tastgram,
         mel=tastgram.MEL,
         loss=OneStage(),
         numbers=ONE_STAGE,
+        start={"margin": 0.4, "temperature": 0.02},
         averages=True,
         compiles=False,
     ),
-    "clp_scf": System(network=stgram.Stgram, mel=stgram.MEL, loss=TwoStages(), numbers=TWO_STAGES, compiles=False),
-    "ae": _own_error(autoencoder.Autoencoder, mel=autoencoder.MEL, assemble=per_machine_type),
-    "idnn": _own_error(autoencoder.Idnn, mel=autoencoder.MEL, assemble=per_machine_type),
-    "mobilenetv2": _own_error(mobilenetv2.MobileNetV2, mel=mobilenetv2.MEL, assemble=several_ids),
-    "glow_aff": _own_error(glow.GlowAff, mel=glow.MEL, assemble=per_machine_type),
+    "clp_scf": System(
+        network=stgram.Stgram,
+        mel=stgram.MEL,
+        loss=TwoStages(),
+        numbers=TWO_STAGES,
+        start={"temperature": 0.07},  # usual
+        is_published=False,
+        compiles=False,
+    ),
+    "ae": _own_error(autoencoder.Autoencoder, mel=autoencoder.MEL),
+    "idnn": _own_error(autoencoder.Idnn, mel=autoencoder.MEL),
+    "mobilenetv2": _own_error(mobilenetv2.MobileNetV2, mel=mobilenetv2.MEL, least_ids=2),
+    "glow_aff": _own_error(glow.GlowAff, mel=glow.MEL),
 }
 
 
@@ -95,13 +109,25 @@ def mel_rows(name: str, systems: Sequence[str]) -> slice:
     return slice(first, first + wanted.num_mels)
 
 
+def check_class_types(systems: Iterable[str], class_types: Sequence[str]) -> None:
+    """Raises InputError for the first system that cannot learn from these machine types, one for each class."""
+    for system in systems:
+        least = find_system(system).least_ids
+        if few := sorted({name for name in class_types if name and class_types.count(name) < least}):
+            raise InputError(
+                f"{system}: {', '.join(few)}: one machine id, and this system learns by telling ids of one type "
+                f"apart; leave {system} out of the search space, or {' and '.join(few)} out of the corpus"
+            )
+
+
 def build_module(name: str, *, width: float, class_types: Sequence[str]) -> nn.Module:
     """The module of a system, freshly initialised from torch's global generator: seed it before the call.
 
-    `class_types`: the machine type of each class. Raises InputError for an unknown name or a width that is not a
-    positive number.
+    `class_types`: the machine type of each class. Raises InputError for an unknown name, a width that is not a
+    positive number, or classes that the system cannot learn from.
     """
     system = find_system(name)
     if not (math.isfinite(width) and width > 0):
         raise InputError(f"width {width} of {name}; use a positive number, 1.0 for the published network")
+    check_class_types([name], class_types)
     return system.assemble(system.network, width=width, class_types=class_types)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from asd_ray.command import InputError
-
 
 class PerMachineType(nn.Module):
     """Each clip is heard by the network of its own machine type, which knows it by its id among those of the type.
@@ -50,13 +48,3 @@ def per_machine_type(
     ids = [class_types[:number].count(name) for number, name in enumerate(class_types)]
     networks = [network(width=width, num_ids=class_types.count(name)) for name in types]
     return PerMachineType(networks, type_C=[types.index(name) for name in class_types], id_C=ids)
-
-
-def several_ids(network: Callable[..., nn.Module], *, width: float, class_types: Sequence[str]) -> PerMachineType:
-    """The same for a network that tells the ids of a machine type apart. Raises InputError where there is one."""
-    if alone := sorted({name for name in class_types if name and class_types.count(name) < 2}):
-        raise InputError(
-            f"{', '.join(alone)}: one machine id, and this system learns by telling ids of one type apart; "
-            "add recordings of another, or use another system"
-        )
-    return per_machine_type(network, width=width, class_types=class_types)

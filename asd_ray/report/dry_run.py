@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from asd_ray.models.precision import has_bfloat16
+from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.protocol import why_unusable
-from asd_ray.search.forecast import Forecast
+from asd_ray.search.forecast import Forecast, largest_batch
 from asd_ray.search.pruning import rungs_of
 from asd_ray.training.step import compiles
 from asd_ray.training.warmup import MOST_AT_ONCE
@@ -20,6 +21,8 @@ _ROLES = {
     "dcase": "the test clips choose, the evaluation clips report",
     "paper": "the same test clips do both: optimistic",
 }
+_REPORTERS = {"dcase": "the evaluation clips report", "paper": "the test clips report"}
+_SPLIT_REPORTERS = "half of the test clips of each machine id report"
 _SPLIT = "half of the test clips of each machine id choose, the others report"
 
 
@@ -44,6 +47,8 @@ def _clips_table(forecast: Forecast) -> Table:
         key = (machine.machine_type, machine.machine_id)
         counts = [str(by_split[*key, split]) for split in ("train", "valid")]
         counts += [f"{found[*key, False]} + {found[*key, True]}" for found in (choosing, reporting)]
+        if forecast.config.score.objective == PROXY:
+            counts[2] = f"{by_split[*key, 'valid']} held out"
         table.add_row("" if machine.machine_type == before else machine.machine_type, machine.machine_id, *counts)
         before = machine.machine_type
     return table
@@ -56,20 +61,23 @@ def _rows(table: pa.Table, *columns: str) -> Iterator[tuple[object, ...]]:
 def _lines(forecast: Forecast) -> Iterator[str]:
     listed, config = forecast.listed, forecast.config
     search, train = config.search, config.train
+    proxy = config.score.objective == PROXY
     yield "clips     that choose the config and that report how good it is: normal + anomalous"
+    if proxy:
+        yield "          no label chooses: held-out clips do, as they are and heard as other machine ids"
     yield f"classes   {len(listed.machines)}, one per machine id"
     if listed.to_prepare:
         yield f"prepare   {listed.to_prepare} recordings would be checked and written to shards first"
     if listed.problems:
         yield f"left out  {listed.problems} files; launch/prepare.py names them with cause and mend"
-    yield f"protocol  {forecast.protocol}: {_ROLES.get(forecast.protocol, _SPLIT)}"
+    roles = _REPORTERS.get(forecast.protocol, _SPLIT_REPORTERS) if proxy else _ROLES.get(forecast.protocol, _SPLIT)
+    yield f"protocol  {forecast.protocol}: {roles}"
     yield f"studies   {len(forecast.searched)}: {', '.join(forecast.searched)}"
     for name, reason in forecast.not_searchable.items():
         yield f"          {name} is trained on but not searched: {reason}"
     yield from _not_reportable(forecast)
     systems = forecast.space.systems or (config.model.name,)
-    timed = f"; timed with {config.model.name}" if len(systems) > 1 else ""
-    yield f"system    {', '.join(systems)}{timed}"
+    yield f"system    {', '.join(systems)}"
     yield f"space     {forecast.space.question}"
     for name, spec in forecast.space.params.items():
         log = " by ratios" if getattr(spec, "log", False) else ""
@@ -86,6 +94,8 @@ def _lines(forecast: Forecast) -> Iterator[str]:
             f"confirm   the best {search.confirm} of each machine type and the starting point, "
             f"{search.seeds} seeds each"
         )
+    for line in forecast.lines:
+        yield f"start     {line}"
     yield from _costs(forecast)
 
 
@@ -101,10 +111,7 @@ def _not_reportable(forecast: Forecast) -> Iterator[str]:
 def _costs(forecast: Forecast) -> Iterator[str]:
     config, share, pace = forecast.config, forecast.share, forecast.pace
     yield f"lanes     {share}; {forecast.room.words}"
-    yield (
-        f"pace      {1000 * pace.train_s:.3g} ms to train on a clip, {1000 * pace.read_s:.3g} ms to read one, "
-        f"measured just now on noise, {min(share.count * share.lane.workers, MOST_AT_ONCE)} workers side by side"
-    )
+    yield from _pace(forecast)
     device = torch.device("cuda" if share.lane.gpus else "cpu")
     trained = forecast.listed.clips.column("split").to_pylist().count("train")
     if share.lane.workers == 1 and compiles(config, clips=trained, device=device):
@@ -125,6 +132,19 @@ def _costs(forecast: Forecast) -> Iterator[str]:
         yield (
             "          that is too much: set fewer --lanes, a smaller train.batch_size, or lanes.resident=stream"
         )
+
+
+def _pace(forecast: Forecast) -> Iterator[str]:
+    config, share, pace = forecast.config, forecast.share, forecast.pace
+    yield (
+        f"pace      {1000 * pace.train_s:.3g} ms to train on a clip, {1000 * pace.read_s:.3g} ms to read one, "
+        f"measured just now on noise, {min(share.count * share.lane.workers, MOST_AT_ONCE)} workers side by side"
+    )
+    if len(forecast.space.systems) > 1:
+        yield "          the mean of all systems, a few steps of each; memory is that of one after the other"
+    largest = largest_batch(forecast.space, config)
+    if largest != config.train.batch_size:
+        yield f"          in batches of {largest} clips, the largest that a trial may have"
 
 
 def duration(seconds: float) -> str:

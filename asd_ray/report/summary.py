@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from asd_ray.config import LossConfig
+from asd_ray.models import SYSTEMS
 from asd_ray.report.confirmed import Confirmed
 from asd_ray.report.ensembles import Ensemble
 from asd_ray.report.judging import Judged
@@ -177,9 +178,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def baseline_name(run: Run) -> str:
-    """What the configuration that the search started from is: the published loss, unless settings changed it.
+    """What the configuration that the search started from is: the published loss of a system, if that is known.
 
-    The defaults are TASTgram's; other systems were published with others.
+    Of several systems, and of one whose loss has no numbers, none is called so.
     """
-    published = run.systems == ("tastgram",) and run.config.loss == LossConfig()
-    return "published loss" if published else "starting point"
+    system = SYSTEMS.get(run.systems[0]) if len(run.systems) == 1 else None
+    if system is None or not system.is_published or not system.numbers:
+        return "starting point"
+    published, mine = LossConfig().model_dump() | dict(system.start), run.config.loss.model_dump()
+    return "published loss" if all(mine[name] == published[name] for name in system.numbers) else "starting point"

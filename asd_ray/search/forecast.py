@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asd_ray.clip import Clip, Machine, class_table, machine_types
-from asd_ray.config import RunConfig
+from asd_ray.config import RunConfig, replace
 from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
-from asd_ray.models import mels_of
+from asd_ray.models import check_class_types, mels_of
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.search.pruning import rungs_of
 from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
-from asd_ray.search.runfolder import judge_clips
+from asd_ray.search.runfolder import Corpus, Run, judge_clips
 from asd_ray.search.space import SearchSpace, load_space
+from asd_ray.search.starts import not_tried, read_starts
 from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace
 
@@ -41,6 +42,7 @@ class Listed:
     clips: pa.Table  # of COLUMNS
     to_prepare: int  # recordings that a search would check and write to shards first
     problems: int  # files that do not fit the layout
+    fingerprint: str = ""  # of what is prepared
 
     def count(self, split: str, machine_type: str) -> int:
         clips = self.clips
@@ -60,6 +62,7 @@ class Forecast:
     protocol: str
     not_searchable: dict[str, str]
     roles: pa.Table  # the scored clips, with `chooses` and `reports`
+    lines: tuple[str, ...]  # on what the search begins from
     share: Share
     room: Room
     pace: Pace
@@ -92,16 +95,36 @@ def list_data(data: Path, *, valid_fraction: float) -> Listed:
         return list_clips(corpus.clips, valid_fraction=valid_fraction, problems=len(corpus.problems))
     manifest = Manifest.load(data)
     clips = read_labels(data).select(COLUMNS.names)
-    return Listed(machines=manifest.machines, clips=clips, to_prepare=0, problems=manifest.quarantined)
+    return Listed(
+        machines=manifest.machines,
+        clips=clips,
+        to_prepare=0,
+        problems=manifest.quarantined,
+        fingerprint=manifest.fingerprint,
+    )
 
 
-def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: Path) -> Forecast:
-    """Check all that a search would check, then measure. Raises InputError, as the search would."""
+def make_forecast(
+    found: Listed,
+    config: RunConfig,
+    *,
+    space_name: str,
+    where: Path,
+    folder: Path | None = None,
+    storage: str | None = None,
+) -> Forecast:
+    """Check all that a search would check, then measure. Raises InputError, as the search would.
+
+    `folder`: that the search would have, where it is known.
+    """
     present = machine_types(found.machines)
+    class_types = [machine.machine_type for machine in found.machines]
     space, _ = load_space(space_name)
     config = space.adopt(config)
+    systems = space.systems or (config.model.name,)
     space.check_against(config, present, where=space_name)
-    log_mels = len(mels_of(space.systems or [config.model.name]))
+    check_class_types(systems, class_types)
+    log_mels = len(mels_of(systems))
     scored = found.clips.filter(pc.is_in(found.clips.column("split"), pa.array(["test", "eval"])))
     held_out = found.clips.filter(pc.equal(found.clips.column("split"), "valid"))
     protocol, not_searchable, roles = judge_clips(
@@ -111,6 +134,23 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
         where=where,
         held_out=held_out if config.score.objective == PROXY else None,
     )
+    searched = [name for name in present if name not in not_searchable]
+    run = Run(
+        asd_ray="",
+        versions={},
+        protocol=protocol,
+        machine_types=searched,
+        not_searchable=not_searchable,
+        corpus=Corpus(
+            path=str(where),
+            fingerprint=found.fingerprint,
+            classes=[[machine.machine_type, machine.machine_id] for machine in found.machines],
+        ),
+        config=config,
+        space=space,
+        space_text="",
+    )
+    starts = read_starts(folder, run, clips=roles, storage=storage)
     room = make_room(len(found.clips), config.lanes, log_mels=log_mels)
     share = share_out(
         config.lanes,
@@ -120,12 +160,14 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
         have=machine_resources(),
     )
     pace = measure_pace(
-        config.model_copy(update={"lanes": share.lane}),
-        class_types=[machine.machine_type for machine in found.machines],
+        replace(config, {("train", "batch_size"): largest_batch(space, config)}, where=space_name).model_copy(
+            update={"lanes": share.lane}
+        ),
+        systems=systems,
+        class_types=class_types,
         lanes=share.count * share.lane.workers,
         on_gpu=bool(share.lane.gpus),
     )
-    searched = [name for name in present if name not in not_searchable]
     likely_s, most_s = search_seconds(found, config, share, pace, searched=searched)
     return Forecast(
         config=config,
@@ -134,6 +176,8 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
         protocol=protocol,
         not_searchable=not_searchable,
         roles=roles,
+        # Whether another search was of this corpus is known once it is prepared.
+        lines=starts.lines if found.fingerprint else not_tried(run),
         share=share,
         room=room,
         pace=pace,
@@ -142,6 +186,15 @@ def make_forecast(found: Listed, config: RunConfig, *, space_name: str, where: P
         host_bytes=room.store_bytes + share.count * share.lane.workers * pace.host_bytes,
         free_bytes=psutil.virtual_memory().available,
     )
+
+
+def largest_batch(space: SearchSpace, config: RunConfig) -> int:
+    """Of all that a trial may have: it takes the most memory."""
+    specs = [
+        params["batch_size"] for params in (space.params, *space.machine_types.values()) if "batch_size" in params
+    ]
+    sizes = [size for spec in specs for size in ([spec] if isinstance(spec, float) else spec.limits())]
+    return int(max(sizes, default=config.train.batch_size))
 
 
 def search_seconds(

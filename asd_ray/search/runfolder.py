@@ -121,6 +121,11 @@ class Plan:
         """Every machine type with training clips; a joint training takes in all of them, searched or not."""
         return machine_types(self.manifest.machines)
 
+    @property
+    def class_types(self) -> list[str]:
+        """The machine type of each class."""
+        return [machine.machine_type for machine in self.manifest.machines]
+
     def corpus(self, shards: Path) -> Corpus:
         classes = [list(names) for names in self.manifest.classes]
         return Corpus(path=str(shards), fingerprint=self.manifest.fingerprint, classes=classes)

@@ -27,7 +27,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 
 from asd_ray.command import InputError
 from asd_ray.config import NAMES, TUNABLE, WHOLE_NUMBERS, Param, Params, RunConfig, with_params
-from asd_ray.models import SYSTEMS
+from asd_ray.models import SYSTEMS, find_system
 from asd_ray.places import place
 from asd_ray.search.ranges import HELD, Choices, Names, Range, Searched, Spec, shown
 from asd_ray.spelling import nearest, suggestion
@@ -136,14 +136,20 @@ class SearchSpace(Strict):
     def adopt(self, base: RunConfig) -> RunConfig:
         """The config that a search of this space begins from: of a system that is among its own.
 
-        Raises InputError where the config asks for another one than it has by default.
+        Numbers that the space names, and that nobody has set, are those that the system begins with. Raises
+        InputError where the config asks for another system.
         """
-        asked, default = base.model.name, type(base.model)().name
-        if not self.systems or asked in self.systems:
-            return base
-        if asked != default:
-            raise InputError(f"--system {asked}: the search space is of {' and '.join(self.systems)}; drop one")
-        return with_params(base, {"system": self.systems[0]})
+        asked = base.model.name
+        if self.systems and asked not in self.systems:
+            if "name" in base.model.model_fields_set:
+                raise InputError(
+                    f"--system {asked}: the search space is of {' and '.join(self.systems)}; drop one"
+                )
+            base = with_params(base, {"system": self.systems[0]})
+        start = find_system(base.model.name).start
+        free = self.params.keys() - base.loss.model_fields_set
+        begun = {name: value for name, value in start.items() if name in free}
+        return with_params(base, begun) if begun else base
 
     def check_against(self, base: RunConfig, machine_types: tuple[str, ...], *, where: str) -> None:
         """Raises InputError for values that the config refuses, and for what looks like a typo of a machine type.

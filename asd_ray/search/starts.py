@@ -53,14 +53,14 @@ class Starts:
     sources: tuple[str, ...] = ()  # run folders that all this was read from
 
 
-def read_starts(folder: Path, run: Run, *, clips: pa.Table, storage: str | None = None) -> Starts:
+def read_starts(folder: Path | None, run: Run, *, clips: pa.Table, storage: str | None = None) -> Starts:
     """What `search.enqueue` and `search.warm_start` of a run name. Writes nothing; raises InputError.
 
-    `clips`: those of this run with their roles. `storage`: the user's --storage.
+    `folder`: of the run, where it has one. `clips`: its clips with their roles. `storage`: the user's --storage.
     """
     search = run.config.search
     points = tuple((path, _enqueued(path, run, clips)) for path in search.enqueue)
-    known = _known_sources(folder, storage) if search.warm_start else ()
+    known = _known_sources(folder, storage) if folder and search.warm_start else ()
     earlier = [
         Starts(lines=(f"{path}: what it had to teach was learnt by an earlier call",))
         if str(place(path).resolve()) in known
@@ -71,9 +71,15 @@ def read_starts(folder: Path, run: Run, *, clips: pa.Table, storage: str | None 
         points=points,
         best=tuple(point for found in earlier for point in found.best),
         lessons=tuple(lesson for found in earlier for lesson in found.lessons),
-        lines=tuple(line for found in earlier for line in found.lines),
+        lines=(*not_tried(run), *(line for found in earlier for line in found.lines)),
         sources=tuple(source for found in earlier for source in found.sources),
     )
+
+
+def not_tried(run: Run) -> tuple[str, ...]:
+    """A line where no study takes the point that the search starts from."""
+    problem = _outside(_searched(params_of(run.config), run), run)
+    return (f"the starting point is not tried: {problem}; widen the search space, or set it",) if problem else ()
 
 
 def begin_from(starts: Starts, studies: Studies) -> Iterator[str]:
@@ -108,7 +114,15 @@ def _known_sources(folder: Path, storage: str | None) -> list[str]:
 
 
 def _enqueued(path: str, run: Run, clips: pa.Table) -> Params:
-    point = _searched(params_of(load_config(place(path))), run)
+    config = load_config(place(path))
+    if "name" not in config.model.model_fields_set:
+        config = with_params(config, {"system": run.config.model.name})
+    elif config.model.name not in run.systems:
+        raise InputError(
+            f"--enqueue {path}: a config of {config.model.name}, and this is a search of "
+            f"{' and '.join(run.systems)}; leave it out, or search {config.model.name}"
+        )
+    point = _searched(params_of(config), run)
     if problem := _outside(point, run):
         raise InputError(f"--enqueue {path}: {problem}; change it there, or widen the search space")
     home = place(path).resolve().parent.parent
@@ -145,10 +159,10 @@ def _outside(point: Params, run: Run) -> str | None:
     return None if None in problems else problems[0]
 
 
-def _earlier(text: str, folder: Path, run: Run, *, clips: pa.Table, storage: str | None) -> Starts:
+def _earlier(text: str, folder: Path | None, run: Run, *, clips: pa.Table, storage: str | None) -> Starts:
     """What another run folder has to offer: points and values if they mean the same here, else the best points."""
     path = place(text)
-    if path.resolve() == folder.resolve():
+    if folder is not None and path.resolve() == folder.resolve():
         raise InputError(f"--warm-start {text}: is the folder of this run; name an earlier one")
     then, their_clips = read_run(path)
     _check_labels(f"--warm-start {text}", their_clips, clips, protocol=run.protocol)

@@ -47,13 +47,16 @@ class EpochResult:
 
 
 def learning_rate(train: TrainConfig, epoch: int) -> float:
-    """Cosine from `learning_rate` in epoch 1 to `final_learning_rate` after the last epoch.
+    """Cosine from `learning_rate` in epoch 1 to `final_learning_rate` after the last epoch; it never rises.
 
     >>> round(learning_rate(TrainConfig(epochs=2), 2), 7)
     5.5e-05
+    >>> learning_rate(TrainConfig(epochs=2, learning_rate=1e-5, final_learning_rate=2e-5), 2)
+    1e-05
     """
-    span = train.learning_rate - train.final_learning_rate
-    return train.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * (epoch - 1) / train.epochs))
+    final = min(train.final_learning_rate, train.learning_rate)
+    span = train.learning_rate - final
+    return final + 0.5 * span * (1 + math.cos(math.pi * (epoch - 1) / train.epochs))
 
 
 class Training:

@@ -22,6 +22,7 @@ from asd_ray.data.resident import Clips, Labels
 from asd_ray.files import to_json, write_whole, writing
 from asd_ray.places import place
 from asd_ray.scoring.metrics import PROXY, MachineMetrics, objective_value
+from asd_ray.scoring.scores import AUTO, best_score
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import EpochResult, Training, fit
 from asd_ray.training.order import Order, Report
@@ -99,14 +100,20 @@ class Trial:
         }
 
     def _proxy(self, scored: Scored) -> dict[str, float]:
-        """The objective on stand-ins, per machine type that has some, by the score that counts."""
-        max_fpr = self.training.config.score.max_fpr
-        found = {
-            name: one.metrics(scored.chosen[name], machine_type=name, max_fpr=max_fpr)
-            for name, one in scored.stand_ins.items()
-        }
-        values = {name: objective_value(metrics, PROXY) for name, metrics in found.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        """The objective on stand-ins, per machine type that has some.
+
+        By the score that counts; where that is chosen, by the one that stand-ins would choose, as no label may.
+        """
+        config, found = self.training.config.score, {}
+        for machine_type, one in scored.stand_ins.items():
+            names = list(one.by_score) if config.name == AUTO else [scored.chosen[machine_type]]
+            values = {
+                name: objective_value(one.metrics(name, machine_type=machine_type, max_fpr=config.max_fpr), PROXY)
+                for name in names
+            }
+            if (value := values[best_score(values)]) is not None:
+                found[machine_type] = value
+        return found
 
     def _write(self, result: EpochResult) -> None:
         if result.scored is not None:

@@ -30,7 +30,7 @@ from asd_ray.models.sgram import LogMel
 from asd_ray.training.loop import Training
 
 MOST_AT_ONCE = 8  # more lanes beside each other are not measured
-LONGEST_S = 2.0  # of measuring; one step is measured however long it takes
+LONGEST_S = 2.0  # of measuring, all systems together; one step of each is measured however long it takes
 START_S = 600.0  # the lanes measure together; on a busy machine they take a while to come up
 
 
@@ -47,10 +47,13 @@ class Pace:
 _together: Barrier | None = None
 
 
-def measure_pace(config: RunConfig, *, class_types: Sequence[str], lanes: int, on_gpu: bool) -> Pace:
+def measure_pace(
+    config: RunConfig, *, class_types: Sequence[str], lanes: int, on_gpu: bool, systems: Sequence[str] = ()
+) -> Pace:
     """The pace of trials of this config, with `lanes` of them (at most MOST_AT_ONCE) side by side.
 
-    `class_types`: the machine type of each class, for systems with a network per machine type.
+    `class_types`: the machine type of each class, for systems with a network per machine type. `systems`: all that
+    a trial may be of, none: that of the config; seconds are their mean, bytes those of one after the other.
     Raises InputError where the machine has not the memory for it.
     """
     count = min(lanes, MOST_AT_ONCE)
@@ -59,7 +62,8 @@ def measure_pace(config: RunConfig, *, class_types: Sequence[str], lanes: int, o
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
             with children_like_lanes():
-                asked = [pool.submit(_measure, config, tuple(class_types), on_gpu) for _ in range(count)]
+                given = config, tuple(class_types), on_gpu, tuple(systems)
+                asked = [pool.submit(_measure, *given) for _ in range(count)]
             paces = [one.result() for one in asked]
     except (BrokenProcessPool, torch.OutOfMemoryError, threading.BrokenBarrierError) as error:
         raise InputError(
@@ -80,13 +84,31 @@ def _share(barrier: Barrier) -> None:
     _together = barrier
 
 
-def _measure(config: RunConfig, class_types: Sequence[str], on_gpu: bool) -> Pace:
+def _measure(config: RunConfig, class_types: Sequence[str], on_gpu: bool, systems: Sequence[str] = ()) -> Pace:
     """In a process of its own, once all others have come as far."""
-    device = torch.device("cuda" if on_gpu else "cpu")
     if not on_gpu:
         torch.set_num_threads(max(1, int(config.lanes.cpus)))
-    config = replace(config, {("train", "compile"): "never"}, where="warm-up")
+    names = systems or [config.model.name]
+    paces = [
+        _measure_one(
+            replace(config, {("train", "compile"): "never", ("model", "name"): name}, where="warm-up"),
+            class_types,
+            device=torch.device("cuda" if on_gpu else "cpu"),
+            longest_s=LONGEST_S / len(names),
+        )
+        for name in names
+    ]
+    return Pace(
+        train_s=fmean(pace.train_s for pace in paces),
+        read_s=fmean(pace.read_s for pace in paces),
+        host_bytes=max(pace.host_bytes for pace in paces),
+        gpu_bytes=max(pace.gpu_bytes for pace in paces),
+    )
 
+
+def _measure_one(config: RunConfig, class_types: Sequence[str], *, device: torch.device, longest_s: float) -> Pace:
+    """The pace of one system."""
+    on_gpu = device.type == "cuda"
     batch_size, to_sgram = config.train.batch_size, LogMel(find_system(config.model.name).mel)
 
     def training(clips: int) -> Training:
@@ -101,8 +123,8 @@ def _measure(config: RunConfig, class_types: Sequence[str], on_gpu: bool) -> Pac
     whole = training(batch_size)
     assert _together is not None
     _together.wait(START_S)
-    train_s = _seconds(whole.train_epoch, on_gpu=on_gpu) / batch_size
-    read_s = _seconds(lambda: whole.read(whole.train_index), on_gpu=on_gpu) / batch_size
+    train_s = _seconds(whole.train_epoch, on_gpu=on_gpu, longest_s=longest_s) / batch_size
+    read_s = _seconds(lambda: whole.read(whole.train_index), on_gpu=on_gpu, longest_s=longest_s) / batch_size
     _together.wait(START_S)  # until all have measured, none goes
     return Pace(
         train_s=train_s,
@@ -112,10 +134,10 @@ def _measure(config: RunConfig, class_types: Sequence[str], on_gpu: bool) -> Pac
     )
 
 
-def _seconds(work: Callable[[], object], *, on_gpu: bool) -> float:
-    """The mean time of a piece of work, done again until LONGEST_S are over."""
+def _seconds(work: Callable[[], object], *, on_gpu: bool, longest_s: float) -> float:
+    """The mean time of a piece of work, done again until `longest_s` are over."""
     began, count = time.perf_counter(), 0
-    while not count or time.perf_counter() - began < LONGEST_S:
+    while not count or time.perf_counter() - began < longest_s:
         work()
         count += 1
         if on_gpu:

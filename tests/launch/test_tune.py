@@ -88,6 +88,10 @@ def test_bad_options_are_one_line_before_anything_is_written(tmp_path: Path) -> 
     for arguments, said in [
         (["--stop-when", "soon"], "got 'soon'; write it as 'no gain for 20 trials'"),
         (["--hours", "-1"], "search.hours: input should be greater than 0, got -1.0"),
+        (["--system", "tastgra"], "system 'tastgra' is unknown; did you mean 'tastgram'?"),
+        (["--space", "arcfase"], "--space arcfase: no such search space; did you mean 'arcface'?"),
+        (["--dry-run", "--mlflow", "notauri://x"], "--mlflow notauri://x: "),
+        (["--dry-run", "--enqueue", "nowhere.yaml"], "nowhere.yaml: No such file"),
     ]:
         call = run(*arguments, cwd=tmp_path)
         assert call.returncode == 2

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from asd_ray.command import InputError
 from asd_ray.config import TUNABLE
-from asd_ray.models import SYSTEMS, build_module
+from asd_ray.models import SYSTEMS, build_module, check_class_types
 from asd_ray.models.sgram import LogMel, MelSettings
 from asd_ray.scoring.scores import SCORES
 
@@ -103,8 +103,16 @@ def test_a_type_without_clips_in_a_batch_has_a_gradient_of_zero() -> None:
 
 
 def test_telling_ids_apart_needs_two_of_them() -> None:
-    with pytest.raises(InputError, match="pump: one machine id, and this system learns by telling ids"):
-        build_module("mobilenetv2", width=0.125, class_types=["fan", "fan", "pump"])
+    types = ["fan", "fan", "pump"]
+    message = (
+        "mobilenetv2: pump: one machine id, and this system learns by telling ids of one type apart; "
+        "leave mobilenetv2 out of the search space, or pump out of the corpus"
+    )
+    with pytest.raises(InputError, match=message):
+        build_module("mobilenetv2", width=0.125, class_types=types)
+    with pytest.raises(InputError, match=message):
+        check_class_types(SYSTEMS, types)
+    check_class_types(set(SYSTEMS) - {"mobilenetv2"}, [*types, "", "valve"])
 
 
 def test_idnn_guesses_the_centre_frame_and_never_sees_it() -> None:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from asd_ray.config import RunConfig, replace_settings
+from asd_ray.models import SYSTEMS
 from asd_ray.report import dry_run
 from asd_ray.report.dry_run import print_forecast
 from asd_ray.search import forecast
@@ -68,9 +69,48 @@ def test_what_cannot_be_searched_or_judged_is_named_with_the_reason(small_datase
     assert "          fan is searched, but its best config cannot be judged: no anomalous clips report\n" in text
 
 
-def test_of_several_systems_the_one_that_is_timed_is_named(small_dataset: Path) -> None:
+def test_of_several_systems_all_are_timed(small_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def measure(config: RunConfig, *, systems: tuple[str, ...], **_: object) -> Pace:
+        asked.append(systems)
+        return Pace(train_s=0.1, read_s=0.01, host_bytes=3 * 10**9, gpu_bytes=0)
+
+    monkeypatch.setattr(forecast, "measure_pace", measure)
     text = printed(small_dataset, "model.name=stgram", space_name="systems")
-    assert re.search(r"^system    tastgram, stgram, .*; timed with stgram$", text, flags=re.MULTILINE)
+    assert set(asked[0]) == set(SYSTEMS)
+    assert re.search(r"^system    tastgram, stgram, .*, glow_aff$", text, flags=re.MULTILINE)
+    assert "the mean of all systems" in text
+    assert "the mean of all systems" not in printed(small_dataset)
+
+
+def test_the_largest_batch_that_a_trial_may_have_is_measured(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def measure(config: RunConfig, **_: object) -> Pace:
+        asked.append(config.train.batch_size)
+        return Pace(train_s=0.1, read_s=0.01, host_bytes=3 * 10**9, gpu_bytes=0)
+
+    monkeypatch.setattr(forecast, "measure_pace", measure)
+    text = printed(small_dataset, "train.batch_size=8", space_name="ae")
+    assert "in batches of 128 clips, the largest that a trial may have" in text
+    assert "in batches of" not in printed(small_dataset, "train.batch_size=8")
+    assert asked == [128, 8]
+
+
+def test_without_labels_the_held_out_clips_are_told_to_choose(small_dataset: Path) -> None:
+    text = printed(small_dataset, "score.objective=proxy")
+    rows = [line.split() for line in text.splitlines() if re.match(r"  +(fan|pump)? +id_", line)]
+    assert rows[0] == ["fan", "id_00", "4", "1", "1", "held", "out", "2", "+", "2"]
+    assert "no label chooses: held-out clips do, as they are and heard as other machine ids\n" in text
+    assert "protocol  split: half of the test clips of each machine id report\n" in text
+
+
+def test_a_start_outside_the_space_is_told(small_dataset: Path) -> None:
+    text = printed(small_dataset, "train.batch_size=7", space_name="ae")
+    assert "start     the starting point is not tried: batch_size is 7, not 8 or 16 or 64 or 128;" in text
 
 
 def test_too_little_memory_is_told_with_the_mend(small_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """What a search would take follows from clips, epochs, trials and lanes; the arithmetic is worked by hand."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from asd_ray import api
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
+from asd_ray.data.prepare import prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus
 from asd_ray.search import forecast
 from asd_ray.search.forecast import (
@@ -78,6 +81,50 @@ def test_recordings_and_their_shards_are_the_same_clips(small_dataset: Path, sma
     assert (recordings.to_prepare, shards.to_prepare) == (52, 0)
 
 
+def test_a_system_that_cannot_learn_from_a_machine_type_is_refused_before_the_search(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end at the first trial of that system, and so would every further call."""
+    monkeypatch.setattr(forecast, "measure_pace", lambda *_, **__: pytest.fail("measured"))
+    data = shutil.copytree(small_dataset, tmp_path / "machines")
+    for path in (data / "pump").rglob("*_id_01_*"):
+        path.unlink()
+    message = "mobilenetv2: pump: one machine id, .* leave mobilenetv2 out of the search space, or pump out"
+    with pytest.raises(InputError, match=message):
+        api.forecast(data, RunConfig(), space_name="systems")
+    shards = tmp_path / "shards"
+    prepare(data, shards)
+    with pytest.raises(InputError, match=message):
+        api.search(shards, tmp_path / "run", RunConfig(), space_name="systems")
+    config = replace_settings(RunConfig(), ["model.name=mobilenetv2"])
+    with pytest.raises(InputError, match=message):
+        api.train(shards, tmp_path / "full", config, on_epoch=lambda report: None)
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "full").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "space_name", "message"),
+    [
+        (["model.name=mobilnetv2"], "mobilnetv2", "system 'mobilnetv2' is unknown; did you mean 'mobilenetv2'"),
+        (["model.name=ae", "score.name=centre"], "ae", "score centre: ae: read by own_evidence alone"),
+        (["score.name=centre"], "ae", "score centre: ae: read by own_evidence alone"),
+        (["score.name=own_evidence"], "systems", "score own_evidence: tastgram has none of its own"),
+        (["score.objective=proxy"], "systems", "objective proxy: mobilenetv2 is read by own_evidence alone"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings: list[str], space_name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        api.find_space(replace_settings(RunConfig(), settings), space_name)
+
+
+@pytest.mark.parametrize(
+    ("score", "space_name"), [("auto", "ae"), ("margin_cross_entropy", "ae"), ("centre", "systems")]
+)
+def test_a_score_is_taken_where_it_fits_a_system_or_is_the_default(score: str, space_name: str) -> None:
+    api.find_space(replace_settings(RunConfig(), [f"score.name={score}"]), space_name)
+
+
 def test_what_a_search_would_refuse_is_refused_before_anything_is_measured(
     small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +134,9 @@ def test_what_a_search_would_refuse_is_refused_before_anything_is_measured(
         (["score.protocol=dcase"], "arcface", "the corpus has no labelled evaluation clips"),
         ([], "arcfase", "no such search space; did you mean 'arcface'?"),
         (["lanes.count=9999"], "arcface", "set lanes.count, lanes.cpus or lanes.gpus"),
+        (["search.enqueue=[nowhere.yaml]"], "arcface", "nowhere.yaml: No such file"),
+        (["search.warm_start=[nowhere]"], "arcface", "nowhere: no run.yaml there"),
+        (["model.name=tastgram"], "ae", "--system tastgram: the search space is of ae; drop one"),
     ]:
         config = replace_settings(RunConfig(), settings)
         with pytest.raises(InputError, match=message.replace("?", r"\?")):

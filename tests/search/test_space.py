@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from asd_ray.command import InputError
-from asd_ray.config import RunConfig, params_of, replace_settings
+from asd_ray.config import LossConfig, RunConfig, load_config, params_of, replace_settings
 from asd_ray.models import SYSTEMS
 from asd_ray.search.space import SPACES_DIR, SearchSpace, json_schema, load_space
 from asd_ray.strict_yaml import read_yaml
@@ -174,8 +174,30 @@ def test_a_search_begins_from_a_config_of_one_of_its_systems() -> None:
     assert several.adopt(RunConfig()).model.name == "stsasgram"
     stgram = replace_settings(RunConfig(), ["model.name=stgram"])
     assert several.adopt(stgram) == make({"margin": MARGIN}).adopt(stgram) == stgram
-    with pytest.raises(InputError, match="--system stsasgram: the search space is of stgram; drop one"):
-        one.adopt(replace_settings(RunConfig(), ["model.name=stsasgram"]))
+    for asked in ("stsasgram", "tastgram"):  # the default, too, if it is asked for
+        with pytest.raises(InputError, match=f"--system {asked}: the search space is of stgram; drop one"):
+            one.adopt(replace_settings(RunConfig(), ["train.epochs=2", f"model.name={asked}", "train.seed=1"]))
+
+
+def test_a_search_begins_from_the_published_numbers_of_its_system_unless_they_are_set() -> None:
+    def loss(space_name: str, *settings: str) -> LossConfig:
+        return load_space(space_name)[0].adopt(replace_settings(RunConfig(), settings)).loss
+
+    assert loss("os_scl") == LossConfig(margin=0.4, temperature=0.02)
+    assert loss("os_scl", "loss.margin=0.7") == LossConfig(margin=0.7)  # the default, but asked for
+    assert loss("stgram", "loss.scale=20") == LossConfig(mix_prob=0.0, scale=20.0)
+    assert loss("clp_scf") == LossConfig(temperature=0.07)
+    assert loss("systems") == loss("noisy_arcmix") == LossConfig()
+    assert loss("systems", "model.name=os_scl").margin == 0.4
+    assert loss("arcmix", "model.name=stgram") == LossConfig()  # it asks how to mix, and says so nowhere
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_quick_searches_of_every_system_try_what_they_start_from(name: str) -> None:
+    space = load_space("noisy_arcmix" if name == "tastgram" else name)[0]
+    quick = load_config(Path(__file__).parents[2] / "launch" / "quick.yaml", [f"model.name={name}"])
+    study = space.of("fan")
+    assert study.outside(study.active(params_of(space.adopt(quick)))) is None
 
 
 def test_there_is_a_space_for_every_system() -> None:

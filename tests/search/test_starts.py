@@ -200,6 +200,41 @@ def test_choices_and_held_numbers_are_named_as_they_are(tmp_path: Path) -> None:
     assert space.of("fan").outside({}) == "batch_size is not given, and searched in 32 or 64"
 
 
+@pytest.mark.parametrize("space_name", ["ae", "systems"])
+def test_a_config_of_a_system_that_is_not_searched_here_is_refused(space_name: str, tmp_path: Path) -> None:
+    """Its numbers are of another network; `params_of` would give those it lacks their defaults."""
+    space = load_space(space_name)[0].model_copy(update={"system": "ae"} if space_name == "ae" else {})
+    searched = "ae" if space_name == "ae" else " and ".join(space.systems)
+    path = tmp_path / "fan.yaml"
+    path.write_text("model: {name: other}\ntrain: {learning_rate: 0.002}\n")
+    run = make_run("model.name=ae", f"search.enqueue=['{path}']", "train.weight_decay=0.001", space=space)
+    with pytest.raises(
+        InputError, match=f"--enqueue {path}: a config of other, and this is a search of {searched};"
+    ):
+        read_starts(tmp_path / "run", run, clips=CLIPS)
+
+
+def test_a_config_that_names_no_system_is_of_the_one_that_the_search_starts_from(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("train: {learning_rate: 0.002}\n")
+    settings = ("model.name=ae", f"search.enqueue=['{path}']")
+    _, point = read_starts(None, make_run(*settings, space=load_space("systems")[0]), clips=CLIPS).points[0]
+    assert (point["system"], point["learning_rate"]) == ("ae", 0.002)
+
+
+def test_a_start_that_no_study_takes_is_told_with_name_and_value(tmp_path: Path) -> None:
+    space = load_space("ae")[0]
+    run = make_run("model.name=ae", "train.batch_size=7", "train.weight_decay=0.001", space=space)
+    studies, lines = begin(tmp_path / "new", run)
+    assert lines == [
+        "the starting point is not tried: batch_size is 7, not 8 or 16 or 64 or 128; "
+        "widen the search space, or set it"
+    ]
+    first = studies.ask()
+    assert first is not None
+    assert first.params == space.of("fan").active(space.start[0])
+
+
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml: No such file"):
         read_starts(tmp_path / "run", make_run("search.enqueue=['nowhere.yaml']"), clips=CLIPS)
@@ -304,7 +339,10 @@ def search_short(studies: Studies) -> list[Proposal]:
 
 def test_best_points_outside_the_ranges_here_are_named_and_left_out(old: Path, tmp_path: Path) -> None:
     space = SearchSpace.model_validate({"question": "?", "params": {"margin": {"low": 2e-5, "high": 3e-5}}})
-    studies, (line,) = begin(tmp_path / "new", make_run(f"search.warm_start=['{old}']", space=space))
+    studies, (start, line) = begin(tmp_path / "new", make_run(f"search.warm_start=['{old}']", space=space))
+    assert start == (
+        "the starting point is not tried: margin is 0.7, not 2e-05 to 3e-05; widen the search space, or set it"
+    )
     assert "it searched other ranges; it has no point to try (outside the ranges here: " in line
     assert studies.count() == 0
 
