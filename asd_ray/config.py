@@ -39,9 +39,8 @@ class LossConfig(Strict):
     noise_prob: Probability = 1.0
     mix_prob: Probability = 1.0
     temperature: Positive = 0.02  # of the contrast of OS-SCL, as published, and of CLP-SCF
-    pretraining: Annotated[float, Field(ge=0, lt=1)] = (
-        0.25  # share of CLP-SCF's epochs; ends before the first rung
-    )
+    # Share of CLP-SCF's epochs, in whole ones, one at least; it ends before trials are first judged.
+    pretraining: Annotated[float, Field(ge=0, lt=1)] = 0.25
 
 
 class TrainConfig(Strict):

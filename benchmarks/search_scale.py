@@ -27,9 +27,9 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import TrialState
 
 from asd_ray.config import SearchConfig
-from asd_ray.search.pruning import rungs
 from asd_ray.search.space import load_space
 from asd_ray.search.studies import Studies
+from asd_ray.training.rungs import rungs
 
 TYPES = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")
 PUBLISHED = {"margin": 0.7, "scale": 30.0, "mixup_alpha": 0.5, "noise_prob": 1.0, "mix_prob": 1.0}

@@ -278,7 +278,7 @@ def print_progress(done: int, total: int) -> None:
 
 
 def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunConfig") -> None:
-    from asd_ray.search.pruning import rungs_of
+    from asd_ray.training.rungs import rungs_of
 
     types = {name for name, _ in manifest.classes}
     print(

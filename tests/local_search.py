@@ -17,13 +17,13 @@ from asd_ray.models.sgram import LogMels
 from asd_ray.search import runfolder
 from asd_ray.search.confirmation import Confirmation, read_confirmation
 from asd_ray.search.events import Event
-from asd_ray.search.pruning import rungs
 from asd_ray.search.runfolder import Plan, Run
 from asd_ray.search.searcher import StudySearcher
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import open_studies
 from asd_ray.search.trainables import TrialRunner
 from asd_ray.training.order import Order, Report
+from asd_ray.training.rungs import rungs
 from asd_ray.training.server import Server
 
 SMALL = ["model.width=0.0625", "train.batch_size=16", "train.learning_rate=0.002"]

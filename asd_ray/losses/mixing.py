@@ -78,13 +78,18 @@ class LossPoint:
             if not low <= value <= high:  # false for NaN too
                 raise InputError(f"{name} {value}; use a number from {low:g} to {high:g}")
 
-    def pretrains(self, epoch: int, *, epochs: int) -> bool:
-        """Whether an epoch (from 1) belongs to the first of two stages.
+    def pretraining_epochs(self, epochs: int, *, judged_after: int) -> int:
+        """How many of the epochs are the first of two stages.
 
-        >>> [LossPoint(margin=0.7, scale=30.0, mixup_alpha=0.5).pretrains(epoch, epochs=4) for epoch in (1, 2)]
-        [True, False]
+        The share of them, rounded, and one at least; but it ends before the epoch after which a trial is first
+        judged, whose head would not be trained yet. So there is none where that is the first epoch.
+
+        >>> point = LossPoint(margin=0.7, scale=30.0, mixup_alpha=0.5, pretraining=0.3)
+        >>> [point.pretraining_epochs(epochs, judged_after=epochs // 3) for epochs in (3, 6, 9, 30)]
+        [0, 1, 2, 9]
         """
-        return epoch <= self.pretraining * epochs
+        wanted = max(1, round(self.pretraining * epochs)) if self.pretraining else 0
+        return min(wanted, judged_after - 1)
 
     def tensors(self, device: torch.device | str = "cpu", *, pretrains: bool = False) -> LossTensors:
         """For a compiled graph, which then serves every point of the cube."""

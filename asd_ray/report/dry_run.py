@@ -13,7 +13,7 @@ from asd_ray.models.precision import has_bfloat16
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.forecast import Forecast, largest_batch
-from asd_ray.search.pruning import rungs_of
+from asd_ray.training.rungs import rungs_of
 from asd_ray.training.step import compiles
 from asd_ray.training.warmup import MOST_AT_ONCE
 

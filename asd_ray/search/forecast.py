@@ -19,11 +19,11 @@ from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
 from asd_ray.models import check_class_types, mels_of
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.search.pruning import rungs_of
 from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
 from asd_ray.search.runfolder import Corpus, Run, judge_clips
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.starts import not_tried, read_starts
+from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace
 

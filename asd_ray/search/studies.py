@@ -22,11 +22,11 @@ from asd_ray.search.book import COPY, CURVES, VALUES, Book, Place, is_own, merge
 from asd_ray.search.choice import TAUGHT, may_win, pareto_set
 from asd_ray.search.fixed import FixedPoints
 from asd_ray.search.memory import Memory
-from asd_ray.search.pruning import rungs_of
 from asd_ray.search.samplers import make_sampler
 from asd_ray.search.space import Params, SearchSpace, StudySpace
 from asd_ray.search.surface import ranked
 from asd_ray.search.trials import STATES, Outcome, Proposal, Running
+from asd_ray.training.rungs import rungs_of
 
 __all__ = ["Outcome", "Proposal", "Studies"]
 

@@ -30,7 +30,6 @@ from asd_ray.search.confirmation import count_to_confirm, open_confirmation
 from asd_ray.search.events import Planned, Tell
 from asd_ray.search.inline import InlineTrial
 from asd_ray.search.mends import mend_out_of_memory
-from asd_ray.search.pruning import rungs
 from asd_ray.search.resources import Share
 from asd_ray.search.runfolder import Run
 from asd_ray.search.scheduler import StudyScheduler
@@ -39,6 +38,7 @@ from asd_ray.search.starts import Starts, begin_from
 from asd_ray.search.storage import Store, open_studies
 from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
+from asd_ray.training.rungs import rungs
 
 SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
 

@@ -22,6 +22,7 @@ from asd_ray.models import build_module, find_system, mel_rows
 from asd_ray.models.folding import folded
 from asd_ray.models.precision import precision_of, set_precision
 from asd_ray.training.averaging import Mean
+from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import Reading, Scored, Scorer
 from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles
 
@@ -99,12 +100,20 @@ class Training:
             fused=True,
         )
         self.epoch = 0
+        epochs = config.train.epochs
+        judged_after = (*rungs_of(config.search, epochs), epochs)[0]
+        self._pretraining_epochs = self.loss.pretraining_epochs(epochs, judged_after=judged_after)
         labels = clips.labels
         self.train_index = labels.where(splits=["train"], machine_types=machine_types)
         self.valid_index = labels.where(splits=["valid"], machine_types=machine_types)
         self.scorer = Scorer(config, labels, system=self.system, machine_types=self.machine_types)
         set_precision(config.train, self.device)
         self.compiled = world == 1 and compiles(config, clips=len(self.train_index), device=self.device)
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether this epoch is of the first of two stages."""
+        return self.epoch <= self._pretraining_epochs
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on; readable with weights_only."""
@@ -153,7 +162,6 @@ class Training:
     def _step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Loss and update on this rank's part of a batch."""
         train, size = self.config.train, len(batch.class_B)
-        pretrains = self.loss.pretrains(self.epoch, epochs=train.epochs)
         mix_prob = self.loss.mix_prob if self.system.loss.mixes else 0.0
         mix = draw_mix(rng, size, mixup_alpha=self.loss.mixup_alpha, mix_prob=mix_prob)
         # A compiled step is for one size of batch; the last of an epoch may have another.
@@ -164,7 +172,7 @@ class Training:
             self._own(batch),
             mix.to(self.device),
             system_loss=self.system.loss,
-            numbers=self.loss.tensors(self.device, pretrains=pretrains),
+            numbers=self.loss.tensors(self.device, pretrains=self.pretrains),
             train=train,
             part=slice(self.rank, None, self.world),
         )

@@ -8,6 +8,7 @@ import torch
 from asd_ray.losses.contrast import OneStage, TwoStages, contrast
 from asd_ray.losses.mixing import LossPoint
 from asd_ray.losses.system_loss import MarginLoss, Said
+from asd_ray.training.rungs import rungs
 
 POINT = LossPoint(margin=0.4, scale=30.0, mixup_alpha=0.5, temperature=0.5)
 
@@ -53,7 +54,29 @@ def test_two_stages_are_the_contrast_and_then_the_margin() -> None:
     assert not TwoStages().mixes
 
 
-@pytest.mark.parametrize(("share", "epochs", "expected"), [(0.25, 9, 2), (0.0, 9, 0), (0.5, 1, 0), (0.3, 10, 3)])
-def test_the_first_stage_is_a_share_of_the_epochs(share: float, epochs: int, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("share", "epochs", "judged_after", "expected"),
+    [
+        (0.25, 9, 9, 2),
+        (0.3, 9, 3, 2),
+        (0.05, 9, 3, 1),
+        (0.0, 9, 9, 0),
+        (0.5, 1, 1, 0),
+        (0.9, 2, 2, 1),
+        (0.5, 3, 1, 0),
+    ],
+)
+def test_the_first_stage_is_whole_epochs_and_ends_before_a_trial_is_judged(
+    share: float, epochs: int, judged_after: int, expected: int
+) -> None:
     point = LossPoint(margin=0.4, scale=30.0, mixup_alpha=0.5, pretraining=share)
-    assert [point.pretrains(epoch, epochs=epochs) for epoch in range(1, epochs + 1)].count(True) == expected
+    assert point.pretraining_epochs(epochs, judged_after=judged_after) == expected
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.3, 0.9])
+def test_the_first_stage_acts_wherever_there_is_an_epoch_before_the_rung(share: float) -> None:
+    point = LossPoint(margin=0.4, scale=30.0, mixup_alpha=0.5, pretraining=share)
+    for epochs in range(2, 31):
+        (rung,) = rungs(epochs, 3)
+        assert min(1, rung - 1) <= point.pretraining_epochs(epochs, judged_after=rung) < rung
+        assert 1 <= point.pretraining_epochs(epochs, judged_after=epochs) < epochs

@@ -25,7 +25,7 @@ def scores_of(result: EpochResult) -> np.ndarray:
 
 @pytest.mark.parametrize("name", sorted(set(SYSTEMS) - {"tastgram"}))  # which the other tests of the loop train
 def test_a_system_trains_goes_on_from_its_state_and_scores(make_training: MakeTraining, name: str) -> None:
-    settings = (f"model.name={name}", "train.epochs=2", "loss.pretraining=0.5")
+    settings = (f"model.name={name}", "train.epochs=2", "search.prune=false")  # one epoch of pretraining
     whole, first, rest = (make_training(*settings) for _ in range(3))
     expected = list(fit(whole, score_at=(2,)))
     next(fit(first, score_at=()))
@@ -88,3 +88,17 @@ def test_the_mean_begins_quickly_and_becomes_slow() -> None:
     first = 2 / 11 * 1.0 + 9 / 11 * 2.0
     assert mean.module.weight.item() == pytest.approx(3 / 12 * first + 9 / 12 * 4.0)
     assert mean.module.running_mean.item() == 4.0
+
+
+def test_pretraining_acts_and_ends_before_the_rung(make_training: MakeTraining) -> None:
+    def pretrains(*settings: str) -> list[bool]:
+        training, seen = make_training("model.name=clp_scf", *settings), []
+        training._step = lambda batch, rng: seen.append(training.pretrains) or torch.zeros(())  # type: ignore[func-returns-value]
+        for _ in range(training.config.train.epochs):
+            training.train_epoch()
+        return seen[:: len(seen) // training.config.train.epochs]
+
+    assert pretrains("train.epochs=6", "loss.pretraining=0.05") == [True, *[False] * 5]  # a third of an epoch
+    assert pretrains("train.epochs=6", "loss.pretraining=0.9") == [True, *[False] * 5]  # judged after the second
+    assert pretrains("train.epochs=6", "loss.pretraining=0.9", "search.prune=false") == [*[True] * 5, False]
+    assert pretrains("train.epochs=6", "loss.pretraining=0") == [False] * 6

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asd_ray.search.pruning import rungs
+from asd_ray.training.rungs import rungs
 
 
 @pytest.mark.parametrize(
