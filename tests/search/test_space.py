@@ -205,6 +205,17 @@ def test_there_is_a_space_for_every_system() -> None:
     assert set(load_space("systems")[0].systems) == set(SYSTEMS)
 
 
+def test_the_rows_of_the_published_comparison_of_losses_are_among_the_starts_of_all_systems() -> None:
+    space = load_space("systems")[0]
+    mixed = {(point["system"], point.get("mix_prob"), point.get("noise_prob")) for point in space.start}
+    assert {("stgram", 0.0, None), ("stgram", 1.0, 1.0), ("tastgram", 0.0, None), ("tastgram", 1.0, 0.0)} <= mixed
+    arcface = space.of("fan").active({**params_of(RunConfig()), "mix_prob": 0.0})
+    assert set(arcface) == {"system", "learning_rate", "mix_prob", "margin", "scale"}
+    published = space.of("fan").active(params_of(space.adopt(RunConfig())))
+    assert (published["system"], published["mix_prob"], published["noise_prob"]) == ("tastgram", 1.0, 1.0)
+    assert "mix_prob" not in space.of("fan").active({**params_of(RunConfig()), "system": "clp_scf"})
+
+
 HEAD = "question: Which?\nparams:\n"
 
 

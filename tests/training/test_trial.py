@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Resident
 from asd_ray.scoring.scores import OF_EMBEDDINGS
 from asd_ray.training import checkpoint
+from asd_ray.training.loop import score_clips
 from asd_ray.training.order import Order, Report
 from asd_ray.training.trial import Trial
+from tests.training.conftest import TYPES
 
 Start = Callable[..., Trial]
 
@@ -136,3 +139,19 @@ def test_the_objective_is_the_configured_one(start: Start) -> None:
     trial = start("score.objective=pauc")
     report = trial.epoch(1)
     assert report["objective"] == {name: found["pauc"] for name, found in report["choosing"].items()}
+
+
+def test_the_proxy_is_read_by_the_score_that_it_would_choose_itself(start: Start) -> None:
+    """Under `auto` labels choose the score of the objective; a search without labels would not know it."""
+    trial = start("score.name=auto")
+    found = score_clips(trial.training)
+    stand_ins = {
+        machine_type: replace(
+            one, by_score={name: one.is_stand_in * (1.0 if name == "centre" else -1.0) for name in one.by_score}
+        )
+        for machine_type, one in found.stand_ins.items()
+    }
+    found = replace(found, stand_ins=stand_ins, chosen=dict.fromkeys(TYPES, "neighbours"))
+    assert trial._proxy(found) == dict.fromkeys(TYPES, 1.0)
+    named = start("score.name=neighbours", folder="named")
+    assert all(value < 0.5 for value in named._proxy(found).values())

@@ -10,7 +10,7 @@ from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.models.sgram import LogMel
 from asd_ray.training import warmup
-from asd_ray.training.warmup import measure_pace, noise
+from asd_ray.training.warmup import Pace, measure_pace, noise
 
 TYPES = ("fan", "fan", "pump", "pump")
 SMALL = replace_settings(RunConfig(), ["model.width=0.0625", "train.batch_size=4"])
@@ -36,6 +36,18 @@ def test_a_step_of_a_system_takes_time_and_memory(monkeypatch: pytest.MonkeyPatc
     assert 0 < pace.train_s < 10
     assert 10**8 < pace.host_bytes < 10**10
     assert pace.gpu_bytes == 0
+
+
+def test_the_pace_of_several_systems_is_their_mean_and_the_memory_of_the_largest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paces = {
+        "tastgram": Pace(train_s=3.0, read_s=1.0, host_bytes=10, gpu_bytes=2),
+        "ae": Pace(train_s=1.0, read_s=0.5, host_bytes=30, gpu_bytes=1),
+    }
+    monkeypatch.setattr(warmup, "_measure_one", lambda config, *_, **__: paces[config.model.name])
+    found = warmup._measure(SMALL, TYPES, False, ("tastgram", "ae"))
+    assert found == Pace(train_s=2.0, read_s=0.75, host_bytes=30, gpu_bytes=2)
 
 
 def test_a_process_that_dies_is_one_line_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
