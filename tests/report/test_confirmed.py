@@ -224,7 +224,7 @@ def test_the_winner_s_mean_on_choosing_minus_on_reporting_clips_is_shown_too(fol
     assert choosing - reporting > 0.7
     assert bias["winner_choosing_minus_reporting"] == pytest.approx(choosing - reporting)
     text = (folder / "report" / "report.md").read_text()
-    (row,) = [cells for cells in rows_of(text) if cells[:2] == ["fan", f"{uid}, wins the confirmation"]]
+    (row,) = [cells for cells in rows_of(text) if cells[:2] == ["fan", f"{uid}, confirmed"]]
     assert row[2:5] == ["100.0 ± 0.0", f"{100 * reporting:.1f} ± 0.0", f"{100 * (choosing - reporting):+.1f}"]
 
 
