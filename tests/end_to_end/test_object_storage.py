@@ -21,7 +21,7 @@ RAW, SHARDS, RUN = f"s3://{BUCKET}/e2e/raw", f"s3://{BUCKET}/e2e/shards", f"s3:/
 
 @pytest.fixture(scope="module")
 def searched(s3: dict[str, str], postgresql: Server, small_dataset: Path) -> Iterator[Call]:
-    """Prepared and searched by the commands, two trials of two epochs."""
+    """Prepared and searched by the commands, two trials of two epochs on a lane."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.items():
             patch.setenv(name, value)
@@ -31,8 +31,7 @@ def searched(s3: dict[str, str], postgresql: Server, small_dataset: Path) -> Ite
         prepared = run("launch/prepare.py", RAW, "--out", SHARDS)
         assert prepared.process.returncode == 0, prepared.output
         yield run(
-            *("launch/tune.py", "--data", SHARDS, "--run", RUN, "--inline"),
-            *("--trials", 2, "--epochs", 2, "--lanes", 1),
+            *("launch/tune.py", "--data", SHARDS, "--run", RUN, "--trials", 2, "--epochs", 2, "--lanes", 1),
             *SMALL,
         )
 
@@ -45,6 +44,7 @@ def test_shards_of_recordings_in_the_store_are_those_of_the_same_ones_on_a_disk(
 
 def test_the_search_ends_well_and_its_folder_is_complete(searched: Call) -> None:
     assert searched.process.returncode == 0, searched.output
+    assert "starting 1 lane of" in searched.output
     names = set(sizes(place(RUN), []))
     assert {"run.yaml", "clips.parquet", "report/report.md", "report/summary.json", "best/fan.yaml"} <= names
     assert {f"trials/fan-0/{name}" for name in ("state.pt", "metrics.json", "scores.parquet")} <= names
