@@ -6,8 +6,8 @@ which only the abstract could be read; the flow is Kingma and Dhariwal's Glow wi
 has it. Assumptions: one flow per machine type with a Gaussian per id, windows of 32 frames, three levels of four
 blocks, and, as that which makes other ids unlikely, the cross entropy of the id given the window. Its weight is
 assumed, too: like the likelihood it is per number of a window, of which there are 4096, so it acts gently (its
-gradient was 0.011 where that of the likelihood was 1.66). Whole, it cost some twelve points of AUC in two trainings
-of nine epochs on recorded fans.
+gradient was 0.011 where that of the likelihood was 1.66). Whole, it cost some twelve points of AUC in two
+trainings of nine epochs on recorded fans.
 """
 
 import math

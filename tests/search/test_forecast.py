@@ -86,6 +86,8 @@ def test_a_system_that_cannot_learn_from_a_machine_type_is_refused_before_the_se
 ) -> None:
     """It would end at the first trial of that system, and so would every further call."""
     monkeypatch.setattr(forecast, "measure_pace", lambda *_, **__: pytest.fail("measured"))
+    for name in ("run_search", "train_full"):
+        monkeypatch.setattr(api, name, lambda *_, **__: pytest.fail("begun"))
     data = shutil.copytree(small_dataset, tmp_path / "machines")
     for path in (data / "pump").rglob("*_id_01_*"):
         path.unlink()
