@@ -20,8 +20,9 @@ from asd_ray.models import find_system
 from asd_ray.models.precision import precision_of
 
 # What a compiled step spares on one clip of a network of width 1, and what compiling costs where its results are
-# not in torch's cache yet (2 cores; docs/LOG.md). On a GPU launches are spared, some 0.1 ms of each clip's.
-SPARED_S = {"cpu": 0.15, "cuda": 1e-4}
+# not in torch's cache yet (2 cores; docs/LOG.md): on a CPU 0.02 with AVX2, 0.1 with AVX-512. On a GPU launches are
+# spared, some 0.1 ms of each clip's.
+SPARED_S = {"cpu": 0.04, "cuda": 1e-4}
 COMPILE_S = 60.0
 
 BatchLoss = Callable[..., Tensor]
