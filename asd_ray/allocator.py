@@ -40,12 +40,12 @@ def lane_allocator() -> dict[str, str]:
 @contextmanager
 def children_like_lanes() -> Iterator[None]:
     """Processes started within the block get their memory as lanes do."""
-    before = dict(os.environ)
-    os.environ.update(lane_allocator())
+    before, settings = dict(os.environ), lane_allocator()
+    os.environ.update(settings)
     try:
         yield
     finally:
-        for name in lane_allocator():
+        for name in settings:
             if name in before:
                 os.environ[name] = before[name]
             else:

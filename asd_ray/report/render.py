@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow as pa
 from markupsafe import Markup
 
 from asd_ray.config import params_of
@@ -14,7 +13,6 @@ from asd_ray.files import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.figures import trials_figure
-from asd_ray.report.judging import read_scores
 from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
 from asd_ray.report.reading import summarise
@@ -53,7 +51,7 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
 
     Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`.
     """
-    run, clips = _read_run(folder)
+    run, clips = runfolder.read_run(folder)
     studies, _ = open_studies(folder, run, take_over=False, store=store)
     summary = summarise(folder, run, clips=clips, studies=studies)
     summary = summary.with_lost_weights(write_winners(folder, summary))
@@ -66,19 +64,12 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     return summary
 
 
-def _read_run(folder: Path) -> tuple[runfolder.Run, pa.Table]:
-    """As `runfolder.read_run`; lost clips are mended by the search, not by preparing shards."""
-    if (folder / runfolder.RUN).exists():
-        read_scores(folder / runfolder.CLIPS, mend="the same call of the search writes it anew")
-    return runfolder.read_run(folder)
-
-
 def rebuild_alone(folder: Path, *, storage: str | None = None) -> Summary:
     """`rebuild` while no search is running on the folder. Raises InputError if one is.
 
     `storage` is the URL of the server that the studies are kept in, if they are: see `find_store`.
     """
-    _read_run(folder)  # first, so that no lock file is left in a folder that is no run
+    runfolder.read_run(folder)  # first, so that no lock file is left in a folder that is no run
     with run_lock(folder):
         store = find_store(folder, storage)
         with store.held():

@@ -235,8 +235,13 @@ def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
 
 
 def read_run(folder: Path) -> tuple[Run, pa.Table]:
-    """A run folder as it is on disk. Raises InputError when it is none."""
+    """A run folder as it is on disk. Raises InputError when it is none, or its clips are lost."""
     if not (folder / RUN).exists():
         mend = "" if folder.exists() else path_suggestion(folder)
         raise InputError(f"{folder}: no {RUN} there{mend or '; give the folder of a search'}")
-    return load(folder / RUN, Run), read_shard(folder / CLIPS)
+    run = load(folder / RUN, Run)
+    try:
+        return run, read_shard(folder / CLIPS)
+    except InputError:
+        mend = "the same call of the search writes it anew"
+        raise InputError(f"{folder / CLIPS}: missing or damaged; {mend}") from None

@@ -3,7 +3,6 @@
 Those in blocks of sh are run, too, by tests/end_to_end/test_readme.py; here none is.
 """
 
-import importlib.util
 import re
 import shlex
 import sys
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "search_spaces/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,11 +44,7 @@ def test_there_are_commands_to_look_at() -> None:
 
 @pytest.mark.parametrize(("script", "words"), SHOWN)
 def test_its_options_are_known(script: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("shown", ROOT / script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(script)
     monkeypatch.setattr(sys, "argv", [script, *words])
     module.parse()
 

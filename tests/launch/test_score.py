@@ -1,10 +1,11 @@
 """What the command notes of recordings before it scores them."""
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from tests.scripts import load_script
 
 
 @pytest.mark.parametrize(
@@ -13,11 +14,7 @@ import pytest
 def test_recordings_filed_under_another_machine_type_are_noted(
     folder: str, others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("score", Path(__file__).parents[2] / "launch" / "score.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("launch/score.py")
     monkeypatch.chdir(tmp_path)
     classes = [["fan", "id_00"], ["pump", "id_00"]]
     detector = SimpleNamespace(best=SimpleNamespace(machine_type="fan", classes=classes))

@@ -1,6 +1,5 @@
 """All commands have the same ways to end: with a version, with completions, and with one line for a mistake."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,18 +8,14 @@ import pytest
 
 from asd_ray import __version__
 from asd_ray.command import BAD_INPUT, DONE, FAILED, run_command
+from tests.scripts import load_script
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.py"))
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name.removesuffix(".py"), LAUNCH / name)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f"launch/{name}")
 
 
 def status(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> object:

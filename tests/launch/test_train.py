@@ -1,6 +1,5 @@
 """What launch/train.py makes of a file of settings, and of a search's result."""
 
-import importlib.util
 import shutil
 from argparse import Namespace
 from pathlib import Path
@@ -11,18 +10,12 @@ import pytest
 from asd_ray.command import InputError
 from asd_ray.report.render import rebuild
 from asd_ray.strict_yaml import dump, read_yaml
-
-SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "train.py"
+from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def train() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("launch/train.py")
 
 
 def asked(config: Path, **options: object) -> Namespace:

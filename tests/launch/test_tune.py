@@ -1,6 +1,5 @@
 """The command's options: what they set, and what is refused, in one line, before anything is searched."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, load_config, replace_settings, science
+from tests.scripts import load_script
 
 SCRIPT = Path(__file__).parents[2] / "launch/tune.py"
 
@@ -24,12 +24,7 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def tune() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tune", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("launch/tune.py")
 
 
 def config_of(tune: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> RunConfig:

@@ -1,6 +1,5 @@
 """Searches side by side."""
 
-import importlib.util
 import shutil
 from argparse import Namespace
 from dataclasses import replace
@@ -14,6 +13,7 @@ from asd_ray.report.confirmed import NO_EVIDENCE, ONE_SEED, verdict_of
 from asd_ray.report.render import compared_cells, comparison_page
 from asd_ray.report.summary import Summary
 from tests.report.summaries import read_summary
+from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +125,7 @@ def test_the_page_is_one_file_and_quotes_nothing_raw(summary: Summary) -> None:
 
 def launched() -> ModuleType:
     """launch/report.py, loaded."""
-    spec = importlib.util.spec_from_file_location("report", Path(__file__).parents[2] / "launch" / "report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return load_script("launch/report.py")
 
 
 def test_on_80_columns_nothing_is_cut(
