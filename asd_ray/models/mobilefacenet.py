@@ -7,7 +7,10 @@ published TASTgram and STgram networks use it.
 
 import math
 
+import torch
 from torch import Tensor, nn
+
+from asd_ray.models.channel_norm import norm_and_activate
 
 EMBEDDING_DIM = 128
 
@@ -46,6 +49,13 @@ class ConvBlock(nn.Sequential):
         self.norm = nn.BatchNorm2d(channels_out)
         if not linear:
             self.activation = nn.PReLU(channels_out)
+
+    def forward(self, feature_BKFT: Tensor) -> Tensor:
+        """The feature convolved, normed and, unless `linear`, activated."""
+        if torch.compiler.is_compiling() and self.training and feature_BKFT.device.type == "cpu":
+            return norm_and_activate(self.conv(feature_BKFT), self.norm, getattr(self, "activation", None))
+        out_BKFT: Tensor = super().forward(feature_BKFT)  # type: ignore[no-untyped-call]
+        return out_BKFT
 
 
 class Bottleneck(nn.Module):

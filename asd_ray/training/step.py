@@ -8,6 +8,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,13 @@ from asd_ray.models import find_system
 from asd_ray.models.precision import precision_of
 
 # What a compiled step spares on one clip of a network of width 1, and what compiling costs where its results are
-# not in torch's cache yet (2 cores; docs/LOG.md): on a CPU 0.02 with AVX2, 0.1 with AVX-512. On a GPU launches are
+# not in torch's cache yet (2 cores; docs/LOG.md): on a CPU 0.04 with AVX2, 0.1 with AVX-512. On a GPU launches are
 # spared, some 0.1 ms of each clip's.
 SPARED_S = {"cpu": 0.04, "cuda": 1e-4}
 COMPILE_S = 60.0
+
+# What takes many numbers to compute is computed again where it is used: writing and reading it takes longer.
+CPU_COMPILER: dict[str, Any] = {"realize_reads_threshold": 16, "realize_opcount_threshold": 60}
 
 BatchLoss = Callable[..., Tensor]
 
@@ -72,4 +76,4 @@ def compiled_batch_loss(device_type: str) -> BatchLoss:
     """`batch_loss` compiled, once per process: trials that differ only in weights and numbers share its graphs."""
     if device_type == "cuda":  # a recorded graph of all launches, replayed as one
         return torch.compile(batch_loss, dynamic=False, mode="reduce-overhead")
-    return torch.compile(batch_loss, dynamic=False)
+    return torch.compile(batch_loss, dynamic=False, options=CPU_COMPILER)
