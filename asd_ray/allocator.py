@@ -14,7 +14,8 @@ from pathlib import Path
 ALLOCATOR = {
     "RAY_LD_PRELOAD_ON_WORKERS": "1",  # else Ray keeps jemalloc to its own daemons
     # Freed memory is never given back, and large pieces, which it would treat apart, are pieces like all others.
-    "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0",
+    # One arena for all threads: what one of several arenas has kept is of no use to threads of another.
+    "MALLOC_CONF": "narenas:1,dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0",
     # Where a cluster was started without the first of these: glibc, with huge pages, which make faults rare; one
     # arena, because Train runs its loop in a thread of its own.
     "GLIBC_TUNABLES": ":".join(
