@@ -119,7 +119,7 @@ def forecast(
     *,
     space_name: str,
     valid_fraction: float = 0.05,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     storage: str | None = None,
 ) -> Forecast:
     """What a search of a data folder (None: the built-in corpus) would do and take on this machine.
@@ -129,6 +129,9 @@ def forecast(
     """
     find_space(config, space_name)
     data = None if data is None else place(data)
+    if folder is not None:
+        folder = place(folder)
+        check_storable(folder, storage)
     if data is None:
         found = list_clips(list_corpus(BUILT_IN), valid_fraction=valid_fraction)
     else:

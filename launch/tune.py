@@ -213,7 +213,7 @@ def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
 
     data = arguments.data
     api.find_space(config, arguments.space)
-    asked_trackers(arguments)
+    asked_trackers(arguments, writes=False)
     print(data or f"no --data given: the built-in corpus of synthetic machines in {api.SYNTHETIC}", flush=True)
     found = api.forecast(
         data,
@@ -233,13 +233,13 @@ def valid_fraction(arguments: argparse.Namespace) -> float:
     return 0.25 if arguments.data is None else 0.05
 
 
-def asked_trackers(arguments: argparse.Namespace) -> "list[Tracker]":
+def asked_trackers(arguments: argparse.Namespace, *, writes: bool = True) -> "list[Tracker]":
     """Those of the command line; their packages are extras."""
     asked: list[Tracker] = []
     if arguments.mlflow is not None:
         from asd_ray.tracking.mlflow import MLflow
 
-        asked.append(MLflow(arguments.mlflow))
+        asked.append(MLflow(arguments.mlflow, writes=writes))
     if arguments.wandb:
         from asd_ray.tracking.wandb import WandB
 

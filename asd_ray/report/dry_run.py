@@ -130,7 +130,8 @@ def _costs(forecast: Forecast) -> Iterator[str]:
         yield f"          {pace.gpu_bytes / 1e9:.1f} GB of a GPU's memory for each worker, without resident clips"
     if forecast.host_bytes > forecast.free_bytes:
         yield (
-            "          that is too much: set fewer --lanes, a smaller train.batch_size, or lanes.resident=stream"
+            "          that is too much: set fewer --lanes, a smaller train.batch_size (or batch_size in the "
+            "space), or lanes.resident=stream"
         )
 
 

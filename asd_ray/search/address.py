@@ -81,7 +81,7 @@ def run_as_job(
     if arguments.follow:
         job = cluster.find(client, arguments.follow)
     else:
-        there = {name: _name_there(name, root) for name in _files(arguments, search)}
+        there = {str(Path(name)): _name_there(name, root) for name in _files(arguments, search)}
         order = cluster.Order(
             root=root,
             words=[
@@ -145,7 +145,7 @@ def _with_names(words: Sequence[str], there: Mapping[str, str]) -> list[str]:
     named = []
     for word in words:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        named.append(f"{option}{equals}{there.get(value, value)}")
+        named.append(f"{option}{equals}{there.get(str(Path(value)), value)}")  # ./mine.yaml is mine.yaml
     return named
 
 

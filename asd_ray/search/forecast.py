@@ -20,9 +20,10 @@ from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
 from asd_ray.models import check_class_types, mels_of
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
-from asd_ray.search.runfolder import Corpus, Run, judge_clips
+from asd_ray.search.runfolder import RUN, Corpus, Run, judge_clips, refuse_other
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.starts import not_tried, read_starts
+from asd_ray.strict_yaml import load
 from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace
@@ -150,6 +151,11 @@ def make_forecast(
         space=space,
         space_text="",
     )
+    if folder is not None and (folder / RUN).exists():
+        before = load(folder / RUN, Run)
+        # Whether the corpus is another one is known once it is prepared.
+        now = run if found.fingerprint else run.model_copy(update={"corpus": before.corpus})
+        refuse_other(folder / RUN, before, now)
     starts = read_starts(folder, run, clips=roles, storage=storage)
     room = make_room(len(found.clips), config.lanes, log_mels=log_mels)
     share = share_out(

@@ -217,14 +217,19 @@ def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace,
     )
 
 
+def refuse_other(path: Path, before: Run, run: Run) -> None:
+    """Raises InputError where the run of a folder is another search than `run`."""
+    difference = before.same_science(run)
+    if difference is not None:
+        raise InputError(f"{path}: {difference}; use another --run, or the settings of this one")
+
+
 def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
     """Begin a run folder, or go on with one. Raises InputError if it holds another search."""
     path = folder / RUN
     if path.exists():
         before = load(path, Run)
-        difference = before.same_science(run)
-        if difference is not None:
-            raise InputError(f"{path}: {difference}; use another --run, or the settings of this one")
+        refuse_other(path, before, run)
         if before.storage != run.storage:  # no lock of the folder keeps two drivers from beginning at one time
             raise InputError(f"{path}: another search has begun there just now; call again")
         run = run.model_copy(update={"calls": list(dict.fromkeys([*before.calls, *run.calls]))})

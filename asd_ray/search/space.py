@@ -136,18 +136,20 @@ class SearchSpace(Strict):
     def adopt(self, base: RunConfig) -> RunConfig:
         """The config that a search of this space begins from: of a system that is among its own.
 
-        Numbers that the space names, and that nobody has set, are those that the system begins with. Raises
+        Numbers that the space searches, and that nobody has set, are those that the system begins with. Raises
         InputError where the config asks for another system.
         """
         asked = base.model.name
         if self.systems and asked not in self.systems:
             if "name" in base.model.model_fields_set:
                 raise InputError(
-                    f"--system {asked}: the search space is of {' and '.join(self.systems)}; drop one"
+                    f"--system {asked}: the search space is of {' and '.join(self.systems)}; drop one, "
+                    f"or give --system {self.systems[0]} where a config names {asked}"
                 )
             base = with_params(base, {"system": self.systems[0]})
         start = find_system(base.model.name).start
-        free = self.params.keys() - base.loss.model_fields_set
+        searched = {name for name, spec in self.params.items() if not isinstance(spec, HELD)}
+        free = searched - base.loss.model_fields_set
         begun = {name: value for name, value in start.items() if name in free}
         return with_params(base, begun) if begun else base
 

@@ -25,6 +25,7 @@ from asd_ray.search.runfolder import RUN, Run, read_run
 from asd_ray.search.space import Params
 from asd_ray.search.storage import reading
 from asd_ray.search.studies import Studies
+from asd_ray.strict_yaml import load
 
 # Part of what can change a result, but of no trial's value on the choosing clips: seeds are noise, thresholds come
 # after, and the protocol is compared as it was resolved.
@@ -77,9 +78,15 @@ def read_starts(folder: Path | None, run: Run, *, clips: pa.Table, storage: str 
 
 
 def not_tried(run: Run) -> tuple[str, ...]:
-    """A line where no study takes the point that the search starts from."""
-    problem = _outside(_searched(params_of(run.config), run), run)
-    return (f"the starting point is not tried: {problem}; widen the search space, or set it",) if problem else ()
+    """A line where studies do not take the point that the search starts from: all of them, or some."""
+    point = params_of(run.config)
+    found = {machine_type: run.space.of(machine_type).outside(point) for machine_type in run.machine_types}
+    problems = {machine_type: problem for machine_type, problem in found.items() if problem}
+    if not problems:
+        return ()
+    whose = f" for {' and '.join(problems)}" if len(problems) < len(found) else ""
+    (problem, *_) = problems.values()
+    return (f"the starting point is not tried{whose}: {problem}; widen the search space, or set it",)
 
 
 def begin_from(starts: Starts, studies: Studies) -> Iterator[str]:
@@ -108,7 +115,7 @@ def _known_sources(folder: Path, storage: str | None) -> list[str]:
     """The run folders whose lessons are all in this run's studies."""
     if not (folder / RUN).exists():
         return []
-    run, _ = read_run(folder)
+    run = load(folder / RUN, Run)  # not its clips, which this call may be about to write anew
     with reading(folder, run, url=storage) as studies:
         return _sources_of(studies)
 
@@ -122,7 +129,7 @@ def _enqueued(path: str, run: Run, clips: pa.Table) -> Params:
             f"--enqueue {path}: a config of {config.model.name}, and this is a search of "
             f"{' and '.join(run.systems)}; leave it out, or search {config.model.name}"
         )
-    point = _searched(params_of(config), run)
+    point = _searched(params_of(run.space.adopt(config)), run)
     if problem := _outside(point, run):
         raise InputError(f"--enqueue {path}: {problem}; change it there, or widen the search space")
     home = place(path).resolve().parent.parent

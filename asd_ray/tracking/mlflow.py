@@ -29,8 +29,11 @@ STEPS = "train_loss"  # known after every epoch
 class MLflow:
     name = "MLflow"
 
-    def __init__(self, uri: str) -> None:
-        """Raises InputError without the package mlflow, or for a URI that it does not take."""
+    def __init__(self, uri: str, *, writes: bool = True) -> None:
+        """Raises InputError without the package mlflow, or for a URI that it does not take.
+
+        `writes`: without, nothing is logged later, and nothing is made now.
+        """
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         try:
@@ -42,6 +45,8 @@ class MLflow:
             ) from None
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         self._metric, self._param, self._tag = Metric, Param, RunTag
+        if not writes and _is_database(uri):
+            return
         try:
             self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
         except mlflow.MlflowException as error:
@@ -92,3 +97,12 @@ def _allowed(name: str) -> str:
     'auc/valve _old_'
     """
     return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def _is_database(uri: str) -> bool:
+    """Whether MLflow makes its tables there as soon as it looks.
+
+    >>> _is_database("sqlite:///mlflow.db"), _is_database("https://mlflow.example.org")
+    (True, False)
+    """
+    return uri.partition(":")[0].partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")

@@ -26,8 +26,8 @@ from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import Reading, Scored, Scorer
 from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles
 
-# Scoring batches of a network of width 1; narrower ones take as much more. On a GPU smaller ones leave it idle; on
-# a CPU torch does without oneDNN for convolutions of smaller ones, and larger ones are no faster.
+# Clips scored at once. On a GPU fewer leave it idle; on a CPU torch does without oneDNN for convolutions of fewer,
+# and more are no faster.
 SCORING_BATCH = {"cpu": 16, "cuda": 256}
 
 
@@ -190,7 +190,7 @@ class Training:
     def read(self, index_N: Index) -> Reading:
         """What the module, as it is now, says of clips, and their classes."""
         module = folded(self.reads)
-        batch_size = round(SCORING_BATCH[self.device.type] / min(1.0, self.config.model.width))
+        batch_size = SCORING_BATCH[self.device.type]
         places: list[Index] = []
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode(), precision_of(self.config.train, self.device):

@@ -69,7 +69,8 @@ def measure_pace(
         raise InputError(
             f"{count} lanes of train.batch_size={config.train.batch_size}, model.width={config.model.width:g} "
             f"could not train one step side by side ({type(error).__name__}: most likely too little memory); "
-            "set fewer --lanes, a smaller train.batch_size, or a smaller model.width"
+            "set fewer --lanes, a smaller train.batch_size (or batch_size in the search space), or a smaller "
+            "model.width"
         ) from error
     return Pace(
         train_s=fmean(pace.train_s for pace in paces),

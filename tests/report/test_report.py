@@ -116,6 +116,8 @@ def test_over_all_machine_types_there_is_a_plain_mean_where_each_has_a_winner(
     undefined = replace(summary, machines=(replace(first, best_estimate=None), *others)).overall
     assert undefined is not None
     assert (undefined.reporting, undefined.published) == (None, overall["published"])
+    never_begun = [replace(one, published=None, published_estimate=None) for one in summary.machines]
+    assert "| not run | plain mean over" in markdown(replace(summary, machines=tuple(never_begun)))
 
 
 def test_the_page_says_what_the_report_says(rebuilt: tuple[Path, Summary]) -> None:

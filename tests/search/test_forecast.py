@@ -20,6 +20,8 @@ from asd_ray.search.forecast import (
     search_seconds,
 )
 from asd_ray.search.resources import Share
+from asd_ray.search.runfolder import open_run, plan_clips, plan_run
+from asd_ray.search.space import load_space
 from asd_ray.training.warmup import Pace
 
 PACE = Pace(train_s=1.0, read_s=0.1, host_bytes=10**9, gpu_bytes=0)
@@ -143,3 +145,30 @@ def test_what_a_search_would_refuse_is_refused_before_anything_is_measured(
         config = replace_settings(RunConfig(), settings)
         with pytest.raises(InputError, match=message.replace("?", r"\?")):
             make_forecast(found, config, space_name=space_name, where=small_dataset)
+
+
+def test_a_folder_that_a_search_could_not_have_is_refused_before_anything_is_measured(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "measure_pace", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.delenv("ASD_STORAGE", raising=False)
+    with pytest.raises(InputError, match="s3://bucket/run"):
+        api.forecast(small_dataset, RunConfig(), space_name="arcface", folder="s3://bucket/run")
+    shards = tmp_path / "shards"
+    prepare(small_dataset, shards)
+    config = replace_settings(RunConfig(), ["score.protocol=paper"])
+    plan = plan_clips(shards, "paper")
+    space, text = load_space("noisy_arcmix")
+    run = plan_run(shards, config, plan=plan, space=space, space_text=text)
+    open_run(tmp_path / "run", run, clips=plan.clips)
+    for there, asked, space_name, message in [
+        (shards, config, "arcface", "the search space has changed; use another --run"),
+        (
+            small_dataset,
+            replace_settings(config, ["train.epochs=7"]),
+            "noisy_arcmix",
+            "epochs is 300 there and 7",
+        ),
+    ]:
+        with pytest.raises(InputError, match=message):
+            api.forecast(there, asked, space_name=space_name, folder=str(tmp_path / "run"))

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, params_of, replace_settings
+from asd_ray.models import find_system
 from asd_ray.search import runfolder
 from asd_ray.search.choice import TAUGHT
 from asd_ray.search.runfolder import Run
@@ -233,6 +234,23 @@ def test_a_start_that_no_study_takes_is_told_with_name_and_value(tmp_path: Path)
     first = studies.ask()
     assert first is not None
     assert first.params == space.of("fan").active(space.start[0])
+
+
+def test_a_start_that_the_space_holds_elsewhere_is_told_and_for_whom() -> None:
+    (line,) = read_starts(None, make_run(space=load_space("arcface")[0]), clips=CLIPS).lines
+    assert line.startswith("the starting point is not tried: mix_prob is 1, held at 0; widen the search space, or")
+    narrow = {"fan": {"margin": {"low": 0.1, "high": 0.2}}}
+    params = {"margin": {"low": 0.1, "high": 0.9}}
+    space = SearchSpace.model_validate({"question": "?", "params": params, "machine_types": narrow})
+    (line,) = read_starts(None, make_run(space=space), clips=CLIPS).lines
+    assert line.startswith("the starting point is not tried for fan: margin is 0.7, not 0.1 to 0.2;")
+
+
+def test_a_config_that_sets_some_numbers_has_the_others_as_its_system_begins(tmp_path: Path) -> None:
+    path = config_file(tmp_path / "mine.yaml", scale=20.0)
+    run = make_run("model.name=os_scl", f"search.enqueue=['{path}']", space=load_space("os_scl")[0])
+    (_, point), *_ = read_starts(None, run, clips=CLIPS).points
+    assert (point["scale"], point["margin"]) == (20.0, find_system("os_scl").start["margin"])
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:

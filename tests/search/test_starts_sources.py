@@ -230,3 +230,12 @@ def test_while_a_confirmation_is_not_finished_it_says_nothing(old: Path, tmp_pat
     starts = read_starts(tmp_path / "new", warm(old, "train.epochs=5"), clips=CLIPS)
     assert starts.best[0] == trial.params
     assert chosen in starts.lines[0]
+
+
+def test_a_run_that_has_lost_its_clips_still_knows_what_it_has_learnt(old: Path, tmp_path: Path) -> None:
+    """The call that finds it so writes them anew."""
+    folder = tmp_path / "new"
+    begin(folder, warm(old))
+    (folder / CLIPS_FILE).unlink()
+    (line,) = read_starts(folder, warm(old), clips=CLIPS).lines
+    assert line.endswith("what it had to teach was learnt by an earlier call")

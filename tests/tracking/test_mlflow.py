@@ -76,6 +76,11 @@ def test_a_server_that_is_down_is_one_line_and_no_error(
     assert "secret" not in line
 
 
+def test_where_nothing_is_written_no_database_is_made(tmp_path: Path) -> None:
+    MLflow(f"sqlite:///{tmp_path / 'mlflow.db'}", writes=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_the_package_the_command_to_install_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(InputError, match=r"--mlflow http://x: .*pip install 'asd-ray\[mlflow\]'"):
