@@ -148,8 +148,7 @@ class SearchSpace(Strict):
                 )
             base = with_params(base, {"system": self.systems[0]})
         start = find_system(base.model.name).start
-        searched = {name for name, spec in self.params.items() if not isinstance(spec, HELD)}
-        free = searched - base.loss.model_fields_set
+        free = set(self.of("").searched()) - base.loss.model_fields_set
         begun = {name: value for name, value in start.items() if name in free}
         return with_params(base, begun) if begun else base
 
