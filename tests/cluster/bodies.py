@@ -35,6 +35,7 @@ class Bodies:
     def __init__(self, machines: Machines, names: list[str], *, env: dict[str, str], say: Say) -> None:
         self.lives: dict[str, Life] = {}
         self.trouble: BaseException | None = None
+        self._closed = False
         self._machines, self._say = machines, say
         self._free = list(names)
         self._began = time.monotonic()
@@ -46,10 +47,12 @@ class Bodies:
         self._thread.start()
 
     def of(self, kind: str, *, living: bool) -> list[str]:
-        """Instances with a body, by kind."""
+        """Instances with a body, by kind. Fails where nobody watches them any more."""
+        assert self.trouble is None, f"the bodies have ended: {self.trouble!r}"
         return [name for name, life in self.lives.items() if life.kind == kind and (life.ended is None) == living]
 
     def close(self) -> None:
+        self._closed = True
         self._machines.laptop.kill("tests.cluster.aws watch")  # in there: its parent out here is only a door
         self._thread.join()
 
@@ -66,11 +69,15 @@ class Bodies:
 
     def _run(self) -> None:
         assert self._watch.stdout is not None
+        last = ""
         try:
             for line in self._watch.stdout:
+                last = line
                 if line.startswith("["):
                     for instance in json.loads(line):
                         self._follow(instance)
+            if not self._closed:
+                raise RuntimeError(f"the watch over instances has ended: {last}")
         except BaseException as error:  # shown by the scenario, which would wait in vain
             self.trouble = error
             self._say(f"the bodies have ended: {error!r}")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("machine.sh")
@@ -102,13 +103,20 @@ class Machine:
     def start(
         self, *words: object, env: dict[str, str] | None = None, cwd: str = "/root"
     ) -> subprocess.Popen[str]:
-        """Start a command here; it ends with the machine, or earlier."""
+        """Start a command here, of which every line must be read; it ends with the machine, or earlier."""
+        return self._start(subprocess.PIPE, self.command(*words, env=env, cwd=cwd))
+
+    def serve(self, *words: object, cwd: str = "/root") -> subprocess.Popen[str]:
+        """Start a command here that nobody listens to; its output is in `serve.log`.
+
+        In a pipe that is not read it would stop for good after 64 KiB.
+        """
+        with (self.home / "serve.log").open("a") as log:
+            return self._start(log, self.command(*words, cwd=cwd))
+
+    def _start(self, output: int | IO[str], command: list[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            self.command(*words, env=env, cwd=cwd),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True
         )
         self.started.append(process)
         return process
@@ -120,8 +128,8 @@ class Machine:
         for process in self.started:
             process.kill()
             process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
+            if process.stdout is not None:
+                process.stdout.close()
 
     def processes(self, part: str = "") -> list[tuple[int, str]]:
         """Numbers, as seen here, and command lines that hold `part`; without its first one."""

@@ -102,7 +102,7 @@ def ray_up(machines: Machines, config: dict[str, Any], *, env: dict[str, str] | 
 
 def open_dashboard(machines: Machines, path: str) -> subprocess.Popen[str]:
     """A tunnel from the laptop to the head's dashboard."""
-    tunnel = machines.laptop.start("ray", "dashboard", path, cwd=str(ROOT))
+    tunnel = machines.laptop.serve("ray", "dashboard", path, cwd=str(ROOT))
     wait_for_dashboard(machines.laptop)
     return tunnel
 

@@ -22,7 +22,7 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-TRIALS, EPOCHS = 16, 5  # enough work to be left when the replacement comes
+TRIALS, EPOCHS = 16, 7  # enough work to be left when the replacement comes
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def machines(tmp_path: Path, shards: Path, request: pytest.FixtureRequest) -> It
 def account(machines: Machines) -> dict[str, str]:
     """moto's server on the laptop, with the stack of aws_account.yaml; its outputs."""
     laptop = machines.laptop
-    laptop.start("moto_server", "-H", "0.0.0.0", "-p", "5777")
+    laptop.serve("moto_server", "-H", "0.0.0.0", "-p", "5777")
     until(lambda: scenario.ask(laptop, AWS["AWS_ENDPOINT_URL"])[0] != 0, 60, "a server of moto's")
     done = laptop.run("python", "-m", "tests.cluster.aws", "account", cwd=str(ROOT), env=AWS)
     outputs: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
@@ -63,7 +63,7 @@ def test_machines_come_with_the_search_one_is_taken_away_and_all_go(
     say("ray up")
     # What `ray dashboard` does, without asking AWS for all that it knows once more.
     forward = ["-N", "-L", "8265:127.0.0.1:8265", "-o", "StrictHostKeyChecking=no", "-i", KEY]
-    laptop.start("ssh", *forward, f"root@{bodies.lives[bodies.of('head', living=True)[0]].address}")
+    laptop.serve("ssh", *forward, f"root@{bodies.lives[bodies.of('head', living=True)[0]].address}")
     scenario.wait_for_dashboard(laptop)
     assert list(scenario.refusals(laptop, token).values()) == [401, 401, 403, 200]
     assert (len(bodies.of("head", living=True)), bodies.of("worker", living=True)) == (1, [])
@@ -75,6 +75,7 @@ def test_machines_come_with_the_search_one_is_taken_away_and_all_go(
     victim = bodies.of("worker", living=True)[0]
     say(f"spot interruption of {victim}; trials by machine before: {before}")
     laptop.run("python", "-m", "tests.cluster.aws", "interrupt", victim, cwd=str(ROOT), env=AWS)
+    until(lambda: victim not in bodies.of("worker", living=True), 30, f"the end of {victim}")
     search.read_until(lambda line: "2 lanes on" in line, seconds=300)
     say(f"replaced: {len(bodies.of('worker', living=True))} workers")
     assert search.finish(seconds=300) == 0
