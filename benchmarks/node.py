@@ -155,7 +155,9 @@ def plain_mb_per_clip(root: Path) -> float:
     return float(psutil.Process().memory_full_info().uss - before) / 1e6 / len(items)
 
 
-def measure(clips: int, folder: Path, *, what: list[str], turns: int, width: float) -> dict[str, Any]:
+def measure(
+    clips: int, folder: Path, *, what: list[str], turns: int, width: float, compiled: bool
+) -> dict[str, Any]:
     torch.set_num_threads(1)
     test = rounded(clips // 6)
     root = write_sounds(folder / "machines", train=rounded(clips - test), test=test)
@@ -165,7 +167,8 @@ def measure(clips: int, folder: Path, *, what: list[str], turns: int, width: flo
     shards = folder / "shards"
     prepare(root, shards, valid_fraction=0.0)
     plan = plan_clips(shards, "paper")
-    config = replace_settings(RunConfig(), [f"model.width={width}", "train.batch_size=32", "train.compile=never"])
+    steps = [f"train.compile={'always' if compiled else 'never'}", "train.batch_size=32"]
+    config = replace_settings(RunConfig(), [f"model.width={width}", *steps])
     source = read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=True)
     assert isinstance(source, Source)
     settings = LaneSettings(
@@ -210,10 +213,16 @@ def main() -> None:
     )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--compiled", action="store_true", help="the steps of `two` are compiled")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="node-") as folder:
         found = measure(
-            arguments.clips, Path(folder), what=arguments.what, turns=arguments.turns, width=arguments.width
+            arguments.clips,
+            Path(folder),
+            what=arguments.what,
+            turns=arguments.turns,
+            width=arguments.width,
+            compiled=arguments.compiled,
         )
     print(json.dumps(found))
 

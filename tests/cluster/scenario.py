@@ -156,28 +156,31 @@ class Search:
 
     process: subprocess.Popen[str]
     say: Say
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # each with when it came
 
     def read_until(self, found: Callable[[str], bool], *, seconds: float) -> None:
         """Fails if the search ends before, or takes longer."""
         assert self.process.stdout is not None
         end = time.monotonic() + seconds
         for line in self.process.stdout:
-            self.lines.append(line)
-            self.say(f"   | {line.rstrip()}")
+            self._read(line)
             if found(line):
                 return
             assert time.monotonic() < end, "".join(self.lines)
-        raise AssertionError(f"the search has ended with {self.process.wait()}\n{''.join(self.lines)}")
+        ended = f"{time.strftime('%T')}, the search has ended with {self.process.wait()}"
+        raise AssertionError("\n".join([ended, "".join(self.lines)]))
 
     def finish(self, *, seconds: float) -> int:
         assert self.process.stdout is not None
         end = time.monotonic() + seconds
         for line in self.process.stdout:
-            self.lines.append(line)
-            self.say(f"   | {line.rstrip()}")
+            self._read(line)
             assert time.monotonic() < end, "".join(self.lines)
         return self.process.wait(timeout=30)
+
+    def _read(self, line: str) -> None:
+        self.lines.append(f"{time.strftime('%T')} {line}")
+        self.say(f"   | {line.rstrip()}")
 
 
 def start_search(machines: Machines, say: Say, *, trials: int, epochs: int, more: tuple[str, ...] = ()) -> Search:
