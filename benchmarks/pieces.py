@@ -128,6 +128,16 @@ def host_batch(way: str) -> dict[str, float]:
     return {"value": milliseconds(lambda: clips.gather(rng.permutation(count)[:HOST_BATCH]), rounds=15, warm=2)}
 
 
+def make_training(clips: Resident, way: str) -> Training:
+    """Ours, of which an epoch is one step where there are as many clips as a batch has."""
+    settings = [
+        f"train.batch_size={STEP_BATCH}",
+        f"train.compile={'always' if 'compiled' in way else 'never'}",
+        f"train.precision={'bfloat16' if 'bfloat16' in way else 'float32'}",
+    ]
+    return Training(replace_settings(RunConfig(), settings), clips, num_classes=NUM_CLASSES, machine_types=["fan"])
+
+
 def step(way: str) -> dict[str, float]:
     """One training step of a batch of 32, batch included. `first_step_s`: compiling included."""
     clips = make_clips(STEP_BATCH)
@@ -142,15 +152,7 @@ def step(way: str) -> dict[str, float]:
             for wave_BL, sgram_BFT, class_B in loader:
                 baseline.train_step(classifier, optimizer, wave_BL=wave_BL, sgram_BFT=sgram_BFT, class_B=class_B)
     else:
-        settings = [
-            f"train.batch_size={STEP_BATCH}",
-            f"train.compile={'always' if 'compiled' in way else 'never'}",
-            f"train.precision={'bfloat16' if 'bfloat16' in way else 'float32'}",
-        ]
-        training = Training(
-            replace_settings(RunConfig(), settings), clips, num_classes=NUM_CLASSES, machine_types=["fan"]
-        )
-        work = training.train_epoch  # type: ignore[assignment]
+        work = make_training(clips, way).train_epoch  # type: ignore[assignment]
     began = time.monotonic()
     work()
     first = time.monotonic() - began

@@ -1,6 +1,6 @@
 """The training step in one process and in two at the same time, without Ray: how far the machine itself scales.
 
-    python benchmarks/processes.py --compile never
+    python benchmarks/processes.py --way "ours compiled"
 
 Beside `node.py --what two`, which trains in two lanes: the difference is what Ray's own processes take.
 
@@ -14,26 +14,18 @@ import time
 from multiprocessing.synchronize import Barrier
 
 import torch
-from pieces import NUM_CLASSES, STEP_BATCH, make_clips
+from pieces import STEP_BATCH, make_clips, make_training
 
 from asd_ray.allocator import children_like_lanes
-from asd_ray.config import RunConfig, replace_settings
-from asd_ray.training.loop import Training
 
 WARM_UP = 2  # steps; the first compiles
 
 
-def train(compiled: str, seconds: float, start: Barrier, rates: "multiprocessing.Queue[float]") -> None:
+def train(way: str, seconds: float, start: Barrier, rates: "multiprocessing.Queue[float]") -> None:
     """Steps of a batch of 32 by one thread, from when all are warm, for some seconds."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    settings = [f"train.batch_size={STEP_BATCH}", f"train.compile={compiled}"]
-    training = Training(
-        replace_settings(RunConfig(), settings),
-        make_clips(STEP_BATCH),
-        num_classes=NUM_CLASSES,
-        machine_types=["fan"],
-    )
+    training = make_training(make_clips(STEP_BATCH), way)
     for _ in range(WARM_UP):
         training.train_epoch()
     start.wait()
@@ -45,11 +37,11 @@ def train(compiled: str, seconds: float, start: Barrier, rates: "multiprocessing
     start.wait()  # nobody has both cores to itself before all have ended
 
 
-def together(count: int, compiled: str, seconds: float) -> float:
+def together(count: int, way: str, seconds: float) -> float:
     """Steps per minute of so many processes, added up."""
     context = multiprocessing.get_context("spawn")
     start, rates = context.Barrier(count), context.Queue()
-    processes = [context.Process(target=train, args=(compiled, seconds, start, rates)) for _ in range(count)]
+    processes = [context.Process(target=train, args=(way, seconds, start, rates)) for _ in range(count)]
     for process in processes:
         process.start()
     total = sum(rates.get() for _ in processes)
@@ -60,14 +52,13 @@ def together(count: int, compiled: str, seconds: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--compile", choices=["never", "always"], default="never")
+    parser.add_argument("--way", choices=["ours", "ours compiled"], default="ours")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--turns", type=int, default=2)
     arguments = parser.parse_args()
     with children_like_lanes():
         pairs = [
-            [together(count, arguments.compile, arguments.seconds) for count in (1, 2)]
-            for _ in range(arguments.turns)
+            [together(count, arguments.way, arguments.seconds) for count in (1, 2)] for _ in range(arguments.turns)
         ]
     one, two = ([round(rate, 2) for rate in rates] for rates in zip(*pairs, strict=True))
     ratios = [round(both / single, 2) for single, both in pairs]

@@ -160,27 +160,26 @@ class Search:
 
     def read_until(self, found: Callable[[str], bool], *, seconds: float) -> None:
         """Fails if the search ends before, or takes longer."""
-        assert self.process.stdout is not None
-        end = time.monotonic() + seconds
-        for line in self.process.stdout:
-            self._read(line)
+        for line in self._read(seconds):
             if found(line):
                 return
-            assert time.monotonic() < end, "".join(self.lines)
         ended = f"{time.strftime('%T')}, the search has ended with {self.process.wait()}"
         raise AssertionError("\n".join([ended, "".join(self.lines)]))
 
     def finish(self, *, seconds: float) -> int:
+        for _ in self._read(seconds):
+            pass
+        return self.process.wait(timeout=30)
+
+    def _read(self, seconds: float) -> Iterator[str]:
+        """Its lines as they come. Fails where one comes too late."""
         assert self.process.stdout is not None
         end = time.monotonic() + seconds
         for line in self.process.stdout:
-            self._read(line)
+            self.lines.append(f"{time.strftime('%T')} {line}")
+            self.say(f"   | {line.rstrip()}")
+            yield line
             assert time.monotonic() < end, "".join(self.lines)
-        return self.process.wait(timeout=30)
-
-    def _read(self, line: str) -> None:
-        self.lines.append(f"{time.strftime('%T')} {line}")
-        self.say(f"   | {line.rstrip()}")
 
 
 def start_search(machines: Machines, say: Say, *, trials: int, epochs: int, more: tuple[str, ...] = ()) -> Search:
