@@ -69,6 +69,16 @@ def on_every_node(check: Callable[[], None]) -> list[str]:
     return [asked[one]["NodeManagerAddress"] for one in unanswered if asked[one]["NodeID"] in there]
 
 
+def quiet_data_context() -> Any:
+    """The settings of Ray Data in this process: without bars, and without a line at every start."""
+    from ray.data import DataContext  # most processes have no use for it
+
+    context: Any = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    return context
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """What a user can mend in a task: its InputError comes as it was raised, not wrapped by Ray."""

@@ -1,20 +1,22 @@
-"""A quiet Ray: a local one started, sized and stopped here and nowhere else, or a cluster that is joined.
-
-Import this module before ray: some of Ray's switches are read when it is imported.
-"""
+"""A quiet Ray: a local one started, sized and stopped here and nowhere else, or a cluster that is joined."""
 
 import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from asd_ray.allocator import ALLOCATOR
+from asd_ray.command import InputError
+from asd_ray.locks import folder_lock
+from asd_ray.tokens import protect_token
 
-# What a person cannot act on is not printed; what went wrong comes back as an exception.
+# What a person cannot act on is not printed; what went wrong comes back as an exception. Some of these Ray reads
+# when it is imported, some when it starts, some when Tune and Train do: they hold for the length of a search.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_worker_niceness": "0",  # training is what the machine is for
@@ -33,30 +35,48 @@ QUIET = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",  # it would change the logging of the driver
     # Reading clips is no reason for a cluster to grow: lanes are.
     **{
         f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"
         for name in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
     },
 }
-for _name, _value in {**QUIET, **ALLOCATOR}.items():
-    os.environ.setdefault(_name, _value)
+# Processes of a node, each a second of a core, that a search on one machine has no use for: what prints the logs
+# of workers, what asks a cloud for nodes, and what is left of a dashboard that is off.
+UNNEEDED = ("start_log_monitor", "start_monitor", "start_api_server")
 
-import ray  # noqa: E402
-import ray.data  # noqa: E402
 
-from asd_ray.command import InputError  # noqa: E402
-from asd_ray.locks import folder_lock  # noqa: E402
-from asd_ray.tokens import protect_token  # noqa: E402
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process and of those that it starts, for the length of a block.
+
+    What is set already is the user's, and stays.
+    """
+    new = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in new})
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
 
 
 @contextmanager
 def joined_ray(address: str) -> Iterator[None]:
     """The cluster at an address (`auto`, or host:port) for the length of a block."""
-    if ray.is_initialized():
-        yield
-        return
+    with environment(QUIET), warnings.catch_warnings():
+        yield from _joined(address)
+
+
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
     warnings.filterwarnings("ignore", module=r"ray\..*")
+    if ray.is_initialized():
+        with _quiet():
+            yield
+        return
     try:
         # Processes on other nodes do not inherit this one's environment.
         ray.init(
@@ -71,8 +91,8 @@ def joined_ray(address: str) -> Iterator[None]:
             f"{address}: no Ray cluster answers: {first}; start one, or leave the address out"
         ) from None
     try:
-        _quieten()
-        yield
+        with _quiet():
+            yield
     finally:
         ray.shutdown()
 
@@ -83,21 +103,30 @@ def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None)
 
     Raises InputError where it does not start: most often the machine is too busy.
     """
-    if ray.is_initialized():
-        yield
-        return
+    with environment(QUIET), warnings.catch_warnings():
+        yield from _local(cpus, object_store_bytes)
+
+
+def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
+    import ray
+
     warnings.filterwarnings("ignore", module=r"ray\..*")
+    if ray.is_initialized():
+        with _quiet():
+            yield
+        return
     with _session_folder() as session:
         try:
-            ray.init(
-                address="local",  # never a cluster that somebody else started
-                num_cpus=cpus,
-                object_store_memory=object_store_bytes,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(session),
-            )
+            with _without(UNNEEDED), environment(ALLOCATOR):
+                ray.init(
+                    address="local",  # never a cluster that somebody else started
+                    num_cpus=cpus,
+                    object_store_memory=object_store_bytes,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(session),
+                )
         except Exception as error:  # Ray raises plain ones, with paragraphs of advice
             ray.shutdown()
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
@@ -106,10 +135,21 @@ def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None)
             ) from error
         try:
             protect_token()
-            _quieten()
-            yield
+            with _quiet():
+                yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _without(names: Iterable[str]) -> Iterator[None]:
+    """A node that is started within the block has none of these processes. The names are private in Ray 2.60."""
+    from ray._private.node import Node
+
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # refuses unknown names
+        yield
 
 
 @contextmanager
@@ -131,11 +171,34 @@ def _session_folder() -> Iterator[Path]:
             shutil.rmtree(session, ignore_errors=True)
 
 
-def _quieten() -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for name in ("ray.data", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # It prints tracebacks of what is retried; a trial that fails for good is reported with its reason.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """For the length of a block: no bars, no logs of workers, no tracebacks of what is retried.
+
+    Also where somebody else has started Ray, and has it print what workers write.
+    """
+    levels = {
+        # Train and Data say in which state they are; a lane that ends says why.
+        "ray.data": logging.ERROR,
+        "ray.train": logging.ERROR,
+        # It prints tracebacks of what is retried; a trial that fails for good is reported with its reason.
+        "ray.tune": logging.CRITICAL,
+    }
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    try:
+        with _unprinted():
+            yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """What workers write is not printed within the block."""
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
+
+    with patch.object(dispatcher, "emit", lambda data: None):
+        yield

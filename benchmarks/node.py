@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
-
 import numpy as np
 import psutil
 import ray
@@ -35,6 +33,7 @@ from asd_ray.data.bank import Source, Streamed
 from asd_ray.data.blocks import BYTES_PER_CLIP, collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Clips
+from asd_ray.runtime import local_ray
 from asd_ray.search.lanes import read_clips
 from asd_ray.search.runfolder import plan_clips
 from asd_ray.training import lane, serve

@@ -21,13 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
-
 import torch
 
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.prepare import prepare
+from asd_ray.runtime import local_ray
 from asd_ray.search import lanes as search_lanes
 from asd_ray.search.resources import Share
 from asd_ray.search.runfolder import plan_clips

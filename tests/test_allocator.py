@@ -6,11 +6,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
 import ray
 
 from asd_ray.allocator import ALLOCATOR, children_like_lanes
+from asd_ray.runtime import local_ray
 
 
 def allocated_by_jemalloc() -> tuple[bool, str | None]:

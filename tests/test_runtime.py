@@ -1,11 +1,13 @@
-"""Ray's switches are set before Ray reads them; of its sessions' folders those of the living stay."""
+"""Ray's switches are set for a search and gone after it; of its sessions' folders those of the living stay."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+import ray
 
 from asd_ray import runtime
 from asd_ray.command import InputError
@@ -21,20 +23,26 @@ def test_only_folders_that_nobody_holds_are_removed(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == [held]
 
 
-def test_whoever_imports_the_api_gets_a_quiet_ray() -> None:
-    """Ray reads some of its switches when it is imported, so the runtime, which sets them, has to come first."""
+def test_importing_the_api_changes_nothing_of_the_program_that_does() -> None:
     code = """
-import sys
-
-class Watch:
-    def find_spec(self, name, path, target=None):
-        assert name != "ray" or "asd_ray.runtime" in sys.modules, "ray before asd_ray.runtime"
-
-sys.meta_path.insert(0, Watch())
+import os
+before = dict(os.environ)
 import asd_ray.api
+changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
+assert not changed, changed
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_switches_hold_for_a_block_and_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TRAIN_METRICS_ENABLED", "yes")
+    monkeypatch.delenv("TUNE_DISABLE_SIGINT_HANDLER", raising=False)
+    with runtime.environment(runtime.QUIET):
+        assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
+        assert os.environ["RAY_TRAIN_METRICS_ENABLED"] == "yes"
+    assert "TUNE_DISABLE_SIGINT_HANDLER" not in os.environ
+    assert os.environ["RAY_TRAIN_METRICS_ENABLED"] == "yes"
 
 
 def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
@@ -47,7 +55,7 @@ def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(
         )
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(runtime.ray, "init", fail)
+    monkeypatch.setattr(ray, "init", fail)
     with pytest.raises(InputError) as raised, runtime.local_ray():
         pass
     assert str(raised.value) == (

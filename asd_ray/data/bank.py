@@ -1,22 +1,24 @@
-"""Shards -> Ray Data -> the clips of a worker.
+"""Shards -> the clips of a worker, by Ray's object store, or streamed by Ray Data.
 
-Kept: Ray Data reads every shard once, checks it, adds the log-mel, and keeps the blocks in the object store of the
-node. A worker then holds views of those blocks (one copy per node, however many lanes there are), or copies them
-to its GPU. Streamed: a corpus that fits nowhere is read, and its log-mels computed, anew for every epoch.
+Kept: every shard is read once and checked, the log-mel is added, and the tables stay in the object store of the
+node. A worker then holds views of them (one copy per node, however many lanes there are), or copies them to its
+GPU. Ray Data reads with all cores; few clips the driver reads itself, while Ray starts.
+Streamed: a corpus that fits nowhere is read, and its log-mels computed, anew for every epoch.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
+import ray
 import torch
 
 from asd_ray.clip import SPLITS
@@ -24,8 +26,12 @@ from asd_ray.data.blocks import ToSgram, add_sgram, batch_of, blank_labels, coll
 from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
-from asd_ray.placement import on_this_node, plain_errors
+from asd_ray.placement import on_this_node, plain_errors, quiet_data_context
 
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+FEWEST_CLIPS_FOR_RAY = 2048  # fewer are read in the time that Ray Data takes to begin
 PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
 CLIPS_PER_READER = 256  # of a process that reads; fewer are read in the time that it takes to start one more
 SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
@@ -51,8 +57,17 @@ class Source:
             table = table.filter(pc.is_in(table.column("clip_id"), value_set=wanted)).combine_chunks()
         return self._blank(add_sgram(table, self.to_sgram()))
 
-    def kept(self) -> ray.data.Dataset:
-        """All clips as a dataset, read and turned into log-mels once, here and now. Raises InputError."""
+    def tables(self) -> Iterator[pa.Table]:
+        """All clips, a table per shard, each with its log-mels. Raises InputError."""
+        yield from (self.read(shard.path) for shard in Manifest.load(self.folder).shards_of(SPLITS))
+
+    def kept(self) -> "Kept":
+        """All clips, read and turned into log-mels once, here and now. Raises InputError."""
+        if Manifest.load(self.folder).count_clips() < FEWEST_CLIPS_FOR_RAY:
+            return Kept.of(self.tables())
+        return self._kept_by_ray_data()
+
+    def _kept_by_ray_data(self) -> "Kept":
         manifest = Manifest.load(self.folder)
         paths = [shard.path for shard in manifest.shards_of(SPLITS)]
         readers = -(-manifest.count_clips() // CLIPS_PER_READER)
@@ -61,14 +76,58 @@ class Source:
             return pa.concat_tables([self.read(str(path)) for path in rows["item"]])
 
         with plain_errors():
-            dataset: ray.data.Dataset = _tasks(paths, read, per_task=1, here=True, readers=readers).materialize()
-        return dataset
+            dataset = _tasks(paths, read, per_task=1, here=True, readers=readers).materialize()
+        return Kept(tuple(dataset.to_arrow_refs()))
 
     def _blank(self, table: pa.Table) -> pa.Table:
         return blank_labels(table, pa.array(self.visible_labels, pa.string()))
 
 
-Bank = ray.data.Dataset | Source  # clips that are kept, or to be streamed
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Clips in the object store of this node, for as long as somebody holds this."""
+
+    tables: tuple["ray.ObjectRef[pa.Table]", ...]
+
+    @classmethod
+    def of(cls, tables: Iterable[pa.Table]) -> "Kept":
+        return cls(tuple(ray.put(table) for table in tables))
+
+
+Bank = Kept | Source  # clips that are kept, or to be streamed
+
+
+class ReadAhead:
+    """Reads the clips of a source in a thread of its own, while Ray starts."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._tables: list[pa.Table] = []
+        self._error: Exception | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True, name="reads ahead")
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for table in self._source.tables():
+                self._tables.append(table)
+                if self._stop.is_set():
+                    return
+        except Exception as error:  # raised where the clips are wanted
+            self._error = error
+
+    def kept(self) -> Kept:
+        """Once Ray is there: all clips. Raises what reading raised, InputError for one."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        kept = Kept.of(self._tables)
+        self._tables.clear()
+        return kept
+
+    def stop(self) -> None:
+        self._stop.set()
 
 
 def _tasks(
@@ -78,12 +137,15 @@ def _tasks(
     per_task: int,
     here: bool = False,
     readers: int | None = None,
-) -> ray.data.Dataset:
+) -> "Dataset":
     """A dataset of what `read` makes of these items, so many at a time; `here`: on this node, where it is kept.
 
     At most so many `readers` are at work, and one for each CPU.
     Blocks that are kept must not go with a node that does.
     """
+    import ray.data  # most processes that know a bank have no use for it
+
+    quiet_data_context()
     count = -(-len(items) // per_task)
     # The head of a cluster has no CPUs that Ray counts; it has some to read with nonetheless.
     cpus = int(ray.cluster_resources().get("CPU", 0)) or os.cpu_count() or 1  # type: ignore[no-untyped-call]
@@ -137,9 +199,8 @@ class Streamed:
         shards = [shard for shard in self._shards if (shard.machine_type, shard.split) in pairs]
         return [(shard.path, number) for shard in shards for number in range(_row_groups(shard))]
 
-    def _stream(self, pieces: Sequence[tuple[str, int]], index_N: Index) -> ray.data.Dataset:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+    def _stream(self, pieces: Sequence[tuple[str, int]], index_N: Index) -> "Dataset":
+        context = quiet_data_context()
         context.execution_options.preserve_order = True  # or an epoch could not be repeated
         read = partial(_read_pieces, source=self._source, wanted=pa.array(self.labels.clip_id[index_N].tolist()))
         items = [{"path": path, "row_group": row_group} for path, row_group in pieces]
@@ -173,18 +234,12 @@ def _without_small_end(tables: Iterable[pa.Table], smallest: int) -> Iterator[pa
         yield held
 
 
-def take_in(
-    clips: Bank | ray.data.DataIterator, resident: str, device: torch.device, *, gpu_share: float = 1.0
-) -> Clips:
+def take_in(clips: Bank, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> Clips:
     """The clips of one worker, where they shall be for its trials."""
     if isinstance(clips, Source):
         return Streamed(clips, device)
-    blocks: Iterable[pa.Table] = clips.iter_batches(
-        batch_size=None,  # type: ignore[arg-type]  # whole blocks, as they lie in the store
-        batch_format="pyarrow",
-        prefetch_batches=0,
-    )
-    return place(collect(blocks), resident, device, gpu_share=gpu_share)
+    tables: list[pa.Table] = ray.get(list(clips.tables))  # as they lie in the store: no copy
+    return place(collect(tables), resident, device, gpu_share=gpu_share)
 
 
 def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> Clips:

@@ -118,12 +118,14 @@ def _here(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
 
 def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
     """One Ray Data task per shard. Rows carry JSON: an object column would be a pickle inside Arrow."""
-    from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
-
     import ray
     import ray.data
 
+    from asd_ray.placement import quiet_data_context
+    from asd_ray.runtime import local_ray
+
     with local_ray():
+        quiet_data_context()
         shared = ray.put(list(plans))
 
         def task(row: dict[str, Any]) -> dict[str, str]:

@@ -27,10 +27,9 @@ def _check_nodes(address: str, *, insecure: bool) -> Iterator[Finding]:
     from asd_ray.search.address import joined_address
 
     joined = joined_address(address, insecure=insecure)  # decides how Ray shows who we are: before ray is imported
-    from asd_ray.runtime import joined_ray  # isort: skip
-
     from asd_ray.config import LaneConfig
     from asd_ray.placement import living_nodes
+    from asd_ray.runtime import joined_ray
     from asd_ray.search.resources import share_cluster
 
     assert joined is not None

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from asd_ray.runtime import joined_ray, local_ray  # isort: skip - before ray, whose switches it sets
-
 from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank, Source
 from asd_ray.models import mels_of
 from asd_ray.models.sgram import LogMels
+from asd_ray.runtime import joined_ray, local_ray
 from asd_ray.search.budget import Deadline
 from asd_ray.search.elastic import FixedLanes, Lanes
 from asd_ray.search.events import Tell

@@ -19,7 +19,6 @@ from asd_ray.placement import living_nodes
 from asd_ray.search.budget import Deadline
 from asd_ray.search.elastic import NO_ROOM, Plan, Seen, plan
 from asd_ray.search.resources import Share
-from asd_ray.training.controller import placement_group_of
 from asd_ray.training.lane import ASKED_TO_QUIT, Lane, name_lane
 from asd_ray.training.link import list_lanes
 
@@ -147,7 +146,7 @@ class LanePool:
     def _make_way(self) -> None:
         """Give room up once its lane waits for it: until then nobody shall take it, nor its node go as idle."""
         for name in list(self._kept):
-            if name not in self._members or placement_group_of(name) is not None:
+            if name not in self._members or self._members[name].lane.waits_for_room:
                 remove_placement_group(self._kept.pop(name))
 
     def _add(self) -> str:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asd_ray.runtime  # isort: skip # noqa: F401 - before ray, whose switches it sets
-
 import ray
 import torch
 import yaml

@@ -10,14 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from asd_ray.search.lanes import (  # isort: skip - before ray, whose switches it sets
-    SearchStoppedError,
-    lanes_of_cluster,
-    lanes_of_machine,
-    ray_with_room,
-    read_clips,
-)
-
 from ray import tune
 
 from asd_ray.data.bank import Bank
@@ -29,6 +21,13 @@ from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import count_to_confirm, open_confirmation
 from asd_ray.search.events import Planned, Tell
 from asd_ray.search.inline import InlineTrial
+from asd_ray.search.lanes import (
+    SearchStoppedError,
+    lanes_of_cluster,
+    lanes_of_machine,
+    ray_with_room,
+    read_clips,
+)
 from asd_ray.search.mends import mend_out_of_memory
 from asd_ray.search.resources import Share
 from asd_ray.search.runfolder import Run

@@ -1,55 +1,73 @@
-"""A Train run that its owner can end at once, that leaves nothing behind, and that says why a worker died."""
+"""Ray Train's controller in a thread of the driver: it can be ended at once, leaves nothing behind, and says why
+a worker died.
 
+Train would run its controller in an actor. That is a process more for every lane, which takes four seconds of a
+core before it does anything, and which can die. Nothing here is public in Ray 2.60.
+"""
+
+import asyncio
 import threading
 from typing import Any
 
 import ray
-from ray._raylet import PlacementGroupID
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
-from ray.train import Result, UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train import BackendConfig, Result, UserCallback
+from ray.train.backend import Backend
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
-from ray.train.v2._internal.execution.worker_group import worker_group
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from asd_ray.placement import on_this_node
-from asd_ray.training.link import Handle, kept_under
+from asd_ray.training.link import Handle
+
+LOOK_S = 0.5  # how often a thread that waits for room looks whether it still shall
 
 
-class Abandoned:
-    """Ends the thread of a Train run, which otherwise waits for its controller however long that lives.
+class AbandonedError(Exception):
+    """The owner of a Train run has ended it."""
 
-    A thread that waits in Ray while Ray shuts down takes the process with it: Ray exits with status 1, without a
-    word. So the controller is killed first, which lets the thread return.
-    """
+
+class Tether:
+    """By which the owner of a Train run ends it from another thread, and frees what its workers hold."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._controller: Handle | None = None
+        self._cut = threading.Event()
+        self._group: PlacementGroup | None = None
 
-    def is_set(self) -> bool:
-        return self._event.is_set()
+    def is_cut(self) -> bool:
+        return self._cut.is_set()
 
-    def attach(self, controller: Handle) -> None:
-        """Raises RuntimeError if the run is abandoned already."""
-        self._controller = controller
-        if self.is_set():
-            raise RuntimeError("abandoned")
+    @property
+    def group(self) -> PlacementGroup | None:
+        """What the workers hold or wait for, or held last."""
+        return self._group
 
-    def abandon(self) -> None:
-        # In this order: whichever of two threads comes second sees what the other has done.
-        self._event.set()
-        if self._controller is not None:
-            ray.kill(self._controller)
+    def attach(self, group: PlacementGroup) -> None:
+        """Note what the workers are about to wait for. Raises AbandonedError if the run has been ended."""
+        self._group = group
+        # In this order, and the other way round in `cut`: whichever thread comes second sees what the other did.
+        if self.is_cut():
+            self.free()
+            raise AbandonedError
+
+    def cut(self) -> None:
+        """End the run. Its workers go with the room that they hold, and whatever waits for them returns."""
+        self._cut.set()
+        self.free()
+
+    def free(self) -> None:
+        if self._group is not None:
+            remove_placement_group(self._group)
 
 
 class AsksNothing(FixedScalingPolicy):
     """The fixed size of a worker group, without a word to the autoscaler but the group's placement group.
 
     Train would have the autoscaler keep room for the group by a request of its own, which outlives a killed
-    controller for minutes.
+    driver for minutes.
     """
 
     def after_controller_start(self, train_run_context: Any) -> None:
@@ -59,66 +77,150 @@ class AsksNothing(FixedScalingPolicy):
         """Train would ask here, again and again."""
 
 
+class _Room(DefaultPlacementGroupHandle):
+    """A placement group for which one waits no longer than the owner of the run wants."""
+
+    def __init__(self, group: PlacementGroup, tether: Tether) -> None:
+        super().__init__(group)
+        self._tether = tether
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        for _ in range(max(1, round(timeout_seconds / LOOK_S))):
+            if self._tether.is_cut():
+                raise AbandonedError
+            if super().wait(LOOK_S):
+                return True
+        return False
+
+
+class LaneWorkerGroup(WorkerGroup):
+    """The workers of a lane, which their owner can end from the moment that room for them is asked for."""
+
+    tether: Tether
+    mailbox: Handle
+
+    def _start_impl(self, *arguments: Any) -> None:
+        _needed.workers = self._worker_group_context.num_workers
+        super()._start_impl(*arguments)
+
+    def _create_placement_group(self, *arguments: Any) -> DefaultPlacementGroupHandle:
+        group: PlacementGroup = super()._create_placement_group(*arguments).placement_group
+        self.tether.attach(group)
+        return _Room(group, self.tether)
+
+    @staticmethod
+    def _get_worker_runtime_env(custom_runtime_env: Any) -> dict[str, Any]:
+        """All processes of a search have Train's switches already (asd_ray.runtime), and one with an environment
+        of its own takes Ray a second longer to start."""
+        return dict(custom_runtime_env)
+
+    def _init_train_context_on_workers(
+        self, workers: list[Any], sync_actor: Any, train_context_args: dict[str, list[Any]]
+    ) -> None:
+        """As Train has it, but that there is no actor of a controller: workers get the mailbox for it."""
+        ray.get(
+            [
+                worker.actor.init_train_context.remote(
+                    train_run_context=self._train_run_context,
+                    distributed_context=worker.distributed_context,
+                    synchronization_actor=sync_actor,
+                    storage_context=self._storage_context,
+                    worker_callbacks=self._worker_callbacks_to_propagate,
+                    controller_actor=self.mailbox,
+                    **{name: values[number] for name, values in train_context_args.items()},
+                )
+                for number, worker in enumerate(workers)
+            ]
+        )
+
+
+_needed = threading.local()  # of the thread that starts a worker group: how many workers it is to have
+
+
+class _Synchronizer:
+    """Train's class of actors at which workers wait for each other; a single worker is spared the process."""
+
+    def __init__(self, of_train: Any) -> None:
+        self._of_train = of_train
+
+    def options(self, **options: Any) -> Any:
+        return self if _needed.workers == 1 else self._of_train.options(**options)
+
+    def remote(self, **options: Any) -> str:
+        """In place of an actor's handle."""
+        return "a single worker waits for no other"
+
+
+def _shut_down_synchronizer(actor: Any) -> None:
+    if not isinstance(actor, str):
+        ray.kill(actor)
+
+
+_names = vars(worker_group)
+_names["SynchronizationActor"] = _Synchronizer(_names["SynchronizationActor"])
+vars(state)["_shutdown_sync_actor"] = _shut_down_synchronizer
+
+
+class _Alone(Backend):
+    """No process group: a single worker has nobody to talk to, and listens to nobody."""
+
+    share_cuda_visible_devices = True
+
+
+class AloneConfig(TorchConfig):
+    """Of a worker group of one."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _Alone
+
+
 class LaneController(TrainController):
-    """A controller that notes the placement group of its workers where it outlives the controller.
+    """A controller that its owner can end."""
 
-    Ray's own store keeps it: controller and mailbox may be killed together, for want of memory.
-
-    And one that gives its workers no environment of their own: all processes of a search have Train's switches
-    already (asd_ray.runtime), and one with an environment takes Ray a second longer to start.
-    """
-
-    def __init__(self, *, lane: str, **options: Any) -> None:
-        def noted(**request: Any) -> PlacementGroup:
-            group: PlacementGroup = placement_group(**request)
-            _internal_kv_put(kept_under(lane, "placement_group"), group.id.binary(), overwrite=True)
-            return group
-
-        # This process has this one controller.
-        vars(worker_group)["placement_group"] = noted
-        vars(worker_group)["get_env_vars_to_propagate"] = dict
+    def __init__(self, *, tether: Tether, mailbox: Handle, **options: Any) -> None:
+        self._tether = tether
+        # Train makes the group by a class method: the class says whose it is.
+        own: Any = type("LaneWorkerGroup", (LaneWorkerGroup,), {"tether": tether, "mailbox": mailbox})
+        self.worker_group_cls = own
         super().__init__(**options)
 
-
-def placement_group_of(lane: str) -> PlacementGroup | None:
-    """What a lane's workers hold or wait for, or held last."""
-    found: bytes | None = _internal_kv_get(kept_under(lane, "placement_group"))
-    return None if found is None else PlacementGroup(PlacementGroupID(found))
-
-
-def free_placement_group(lane: str) -> None:
-    """A killed controller leaves its placement group behind, and with it the CPUs of the lane."""
-    if (group := placement_group_of(lane)) is not None:
-        remove_placement_group(group)
+    async def _run_control_loop_iteration(self) -> None:
+        if self._tether.is_cut():
+            raise AbandonedError
+        await super()._run_control_loop_iteration()  # type: ignore[no-untyped-call]
 
 
 class OwnedTrainer(TorchTrainer):
-    """A TorchTrainer whose controller can be killed from another thread.
+    """A TorchTrainer whose `fit` runs in the calling thread, and that can be ended from another one."""
 
-    Ray 2.60 has no public way to end `fit()` outside the main thread, so this replaces a private method of it.
-    """
-
-    def __init__(self, *arguments: Any, lane: str, abandoned: Abandoned, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._lane, self._abandoned = lane, abandoned
+    def __init__(self, *arguments: Any, tether: Tether, mailbox: Handle, **options: Any) -> None:
+        workers = options["scaling_config"].num_workers
+        backend: BackendConfig = AloneConfig() if workers == 1 else TorchConfig()
+        super().__init__(*arguments, torch_config=backend, **options)  # type: ignore[arg-type]
+        self._tether, self._mailbox = tether, mailbox
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Train's, without the process that frees placement groups of dead controllers: lanes do so themselves."""
+        """Train's, without those that start a process each for what lanes do themselves or do not need."""
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
-        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
+        unneeded = (PlacementGroupCleanerCallback, DatasetsCallback)
+        return [callback for callback in callbacks if not isinstance(callback, unneeded)]
 
     def _initialize_and_run_controller(self, **options: Any) -> Result:
-        actor: Any = ray.remote(num_cpus=0, label_selector=on_this_node())(LaneController)
         policy = AsksNothing(scaling_config=self.scaling_config)  # type: ignore[arg-type]  # the one of Train
-        controller = actor.remote(lane=self._lane, **{**options, "scaling_policy": policy})
-        self._abandoned.attach(controller)
-        ray.get(controller.run.remote())
-        result: Result = ray.get(controller.get_result.remote())
+        owned = {**options, "scaling_policy": policy}
+        controller = LaneController(tether=self._tether, mailbox=self._mailbox, **owned)
+        try:
+            asyncio.run(controller.run())  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._tether.free()
+            raise
+        result: Result = controller.get_result()
         return result
 
 
 def serve_in_worker(loop_config: dict[str, Any]) -> None:
-    """The Train loop. The controller, which passes it on, is spared what the workers import: five seconds."""
+    """The Train loop. The driver, which passes it on, is spared what the workers import."""
     from asd_ray.training.serve import serve
 
     serve(loop_config)

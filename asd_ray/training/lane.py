@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray.data
 import ray.train
 
 from asd_ray.config import LaneConfig
-from asd_ray.data.bank import Bank, Source
+from asd_ray.data.bank import Bank
 from asd_ray.placement import on_this_node
 from asd_ray.places import ray_storage
 from asd_ray.sight import Sight
-from asd_ray.training.controller import Abandoned, OwnedTrainer, TellDeath, free_placement_group, serve_in_worker
+from asd_ray.training.controller import OwnedTrainer, TellDeath, Tether, serve_in_worker
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
 
-CONTROLLER_RESTARTS = 3
 ASKED_TO_QUIT = "asked to quit"
 
 
@@ -63,55 +61,48 @@ class Lane:
             max_concurrency=100,
         ).remote(name)
         self._ended = threading.Event()
-        self._abandoned = Abandoned()
-        self._given_up = False
+        self._tether = Tether()
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
         self._thread.start()
 
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether its workers have asked for room by now: they wait for it, or have it."""
+        return self._tether.group is not None
+
     def _run(self) -> None:
-        """Train restarts dead workers; this restarts a dead controller, and frees what it leaves behind."""
-        why = ""
-        for attempt in range(1 + CONTROLLER_RESTARTS):
-            try:
-                self._trainer(attempt).fit()
-                why = ASKED_TO_QUIT
-                break
-            except Exception as error:  # of any kind: the lane ends, and says why
-                why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                if self._abandoned.is_set() and not self._given_up:
-                    break  # Ray is being shut down, and ends a process that calls it nonetheless
-                free_placement_group(self.name)
-                if self._given_up:
-                    break
-        if not self._abandoned.is_set():
+        """Train restarts dead workers; where it cannot, the lane ends, and says why."""
+        why = ASKED_TO_QUIT
+        try:
+            self._trainer().fit()
+        except Exception as error:  # of any kind, and of any thread of Train's
+            why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        if not self._tether.is_cut():  # else Ray may be shut down next, and ends a process that calls it then
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(self.mailbox.close.remote(why))
         self._ended.set()
 
-    def _trainer(self, attempt: int) -> OwnedTrainer:
+    def _trainer(self) -> OwnedTrainer:
         config = self._settings.config
-        source = self._clips if isinstance(self._clips, Source) else None
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         return OwnedTrainer(
             serve_in_worker,
-            lane=self.name,
-            abandoned=self._abandoned,
+            tether=self._tether,
+            mailbox=self.mailbox,
             train_loop_config={
                 "mailbox": self.mailbox,
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
-                "source": source,  # of clips that are streamed
+                "clips": self._clips,
                 "sight": self._settings.sight,
                 "cpus": config.cpus,
                 "gpus": config.gpus or 1.0,
             },
-            datasets={} if source else {"clips": self._clips},
-            dataset_config=ray.train.DataConfig(datasets_to_split=[]),  # every worker takes in every clip
             scaling_config=ray.train.ScalingConfig(
                 num_workers=config.workers, use_gpu=bool(config.gpus), resources_per_worker=resources
             ),
             run_config=ray.train.RunConfig(
-                name=f"{self.name}-{attempt}",
+                name=self.name,
                 **ray_storage(self._settings.storage),
                 failure_config=ray.train.FailureConfig(max_failures=-1),  # links count failures per trial
                 callbacks=[TellDeath(self.mailbox)],  # type: ignore[list-item]
@@ -124,7 +115,6 @@ class Lane:
             return
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.mailbox.close.remote(why))
-        self._given_up = True
         self.abandon()
 
     def ask_to_quit(self) -> None:
@@ -135,7 +125,7 @@ class Lane:
     def abandon(self) -> None:
         """Ray is about to be shut down: end at once, without waiting for the epoch in hand."""
         if not self._ended.is_set():
-            self._abandoned.abandon()
+            self._tether.cut()
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)

@@ -28,7 +28,8 @@ def serve(loop_config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     mailbox = loop_config["mailbox"]
-    life = broadcast_from_rank_zero(uuid.uuid4().hex if rank == 0 else None)
+    life: str = uuid.uuid4().hex
+    life = broadcast_from_rank_zero(life) if world > 1 else life
     here = ray.get_runtime_context()
     ray.get(mailbox.enlist.remote(life, here.current_actor, here.get_node_id()))
     watch_memory(lambda words: ray.get(mailbox.died.remote(words), timeout=LAST_WORDS_S))
@@ -51,8 +52,7 @@ def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, int(loop_config["cpus"])))
     device = ray.train.torch.get_device()
-    bank = loop_config["source"] or ray.train.get_dataset_shard("clips")
-    clips = take_in(bank, loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    clips = take_in(loop_config["clips"], loop_config["resident"], device, gpu_share=loop_config["gpus"])
     wrap = _data_parallel if world > 1 else _alone
     return Server(clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap)
 

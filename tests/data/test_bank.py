@@ -7,12 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-
-from asd_ray.runtime import local_ray  # isort: skip - before ray, whose switches it sets
-
-import pyarrow as pa
 
 from asd_ray.command import InputError
 from asd_ray.data.bank import Source, Streamed, _without_small_end
@@ -20,6 +17,7 @@ from asd_ray.data.blocks import BYTES_PER_CLIP, NUM_MELS, collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Batch, Resident
 from asd_ray.data.synthetic import write_corpus
+from asd_ray.runtime import local_ray
 
 CPU = torch.device("cpu")
 STORE = 80 * 2**20

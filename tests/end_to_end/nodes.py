@@ -29,8 +29,6 @@ os.environ |= {
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
 }
 
-from asd_ray.runtime import joined_ray  # isort: skip # noqa: E402 - before ray, whose switches it sets
-
 import psutil  # noqa: E402
 import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -38,6 +36,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from asd_ray import api  # noqa: E402
 from asd_ray.config import RunConfig, replace_settings  # noqa: E402
 from asd_ray.placement import living_nodes  # noqa: E402
+from asd_ray.runtime import joined_ray  # noqa: E402
 from asd_ray.search.events import Ended, Event  # noqa: E402
 from asd_ray.tokens import own_token  # noqa: E402
 

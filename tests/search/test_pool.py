@@ -24,6 +24,8 @@ class Remote:
 class FakeLane:
     """A lane whose mailbox says what the test wants."""
 
+    waits_for_room = True
+
     def __init__(self, name: str) -> None:
         self.name, self.given_up = name, ""
         self.says: dict[str, Any] = {"lives": 0, "workers": [], "nodes": [], "closed": "", "silent": False}
@@ -97,7 +99,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         "placement_group": cluster.ask,
         "remove_placement_group": cluster.groups.remove,
         "placement_group_table": cluster.table,
-        "placement_group_of": lambda lane: "its own",
         "list_lanes": cluster.list_lanes,
         "LOOK_S": threading.TIMEOUT_MAX,  # the test looks
     }
