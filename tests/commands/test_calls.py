@@ -128,6 +128,14 @@ def test_what_continues_a_search_is_the_call_with_its_run_folder() -> None:
     assert tune.again(arguments, Path("runs/it's")) == f"{words} --run 'runs/it'\"'\"'s'"
 
 
+def test_nothing_else_of_the_package_says_how_it_is_called() -> None:
+    """A message that names a script of launch/ would be wrong for everybody who has none."""
+    knows = {"invocation.py", "commands/__init__.py", "search/address.py"}
+    files = [path for path in (ROOT / "asd_ray").rglob("*") if path.suffix in (".py", ".jinja")]
+    found = {path.relative_to(ROOT / "asd_ray").as_posix() for path in files if "launch/" in path.read_text()}
+    assert found == knows
+
+
 def completed(tmp_path: Path, *words: str) -> list[str]:
     """What bash offers for the last word of `asd-ray ...`."""
     ask = (
