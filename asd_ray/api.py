@@ -1,10 +1,11 @@
-"""The commands of launch/, as functions for notebooks and other programs: the commands call them, too.
+"""The verbs of `asd-ray`, as functions for notebooks and other programs: the verbs call them, too.
 
 Three of them are the line from recordings to decisions: `prepare`, `search`, `score`. Here it is in small, on a
 corpus of synthetic machines, with one trial of one epoch:
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
+>>> from asd_ray.api import prepare, score, search
 >>> from asd_ray.config import RunConfig, replace_settings
 >>> from asd_ray.data.synthetic import write_corpus
 >>> scratch = TemporaryDirectory()

@@ -1,4 +1,4 @@
-"""What the launch scripts share: an argument parser that suggests, one-line errors, exit statuses.
+"""What all commands share: an argument parser that suggests, one-line errors, exit statuses.
 
 Exit status: 0 done, 1 the work failed, 2 usage or input, 130 interrupted.
 """
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asd_ray import __version__
+from asd_ray import __version__, invocation, shipped
 from asd_ray.spelling import nearest
 
 SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
@@ -49,34 +49,52 @@ class _PrintCompletion(argparse.Action):
     ) -> NoReturn:
         import shtab
 
-        from asd_ray.places import place
-
-        for action in parser._actions:
-            if action.type in (place, Path):
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
-        print(shtab.complete(parser, shell=values))
+        assert isinstance(parser, Parser)
+        completed = parser.completed()
+        _complete_paths(completed)
+        print(shtab.complete(completed, shell=values))
         parser.exit(DONE)
+
+
+def _complete_paths(parser: argparse.ArgumentParser) -> None:
+    """Wherever an option or an argument is a path, a shell completes paths, in all verbs."""
+    import shtab
+
+    from asd_ray.places import place
+
+    for action in parser._actions:
+        if action.type in (place, Path):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                _complete_paths(verb)
 
 
 class Parser(argparse.ArgumentParser):
     """No abbreviated options (`--trial 5` must not pass for `--trials 5`); a typo gets the nearest option."""
 
-    def __init__(self, description: str, epilog: str | None = None) -> None:
+    def __init__(
+        self, description: str, *, prog: str | None = None, usage: str | None = None, debug: bool = True
+    ) -> None:
         super().__init__(
+            prog=prog,
+            usage=usage,
             description=description,
-            epilog=epilog,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        self.completed: Callable[[], Parser] = lambda: self  # whose options a shell is to complete
         self.add_argument("--version", action="version", version=f"asd_ray {__version__}")
+        completing = invocation.script() or invocation.NAME
         self.add_argument(
             "--print-completion",
             action=_PrintCompletion,
             metavar="SHELL",
             choices=["bash", "zsh", "tcsh"],
-            help='complete options on <Tab>: eval "$(launch/tune.py --print-completion bash)"',
+            help=f'complete options on <Tab>: eval "$({completing} --print-completion bash)"'.replace("%", "%%"),
         )
-        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if debug:
+            self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         parsed, extra = self.parse_known_args(args)
@@ -145,7 +163,12 @@ def run_command(command: Callable[[argparse.Namespace], int], arguments: argpars
             raise
         print("interrupted", file=sys.stderr)
         status = INTERRUPTED
-    except BrokenPipeError:  # `launch/report.py runs/first | head`: who read has had enough
+    except ModuleNotFoundError as error:
+        if arguments.debug or (error.name or "asd_ray").partition(".")[0] == "asd_ray":
+            raise
+        print(f"error: {error}; run: {shipped.how_to_install()}", file=sys.stderr)
+        status = FAILED
+    except BrokenPipeError:  # `asd-ray report runs/first | head`: who read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
     sys.exit(status)

@@ -1,68 +1,12 @@
 #!/usr/bin/env python
-"""Check whether a search can run here, and say what to mend.
+"""What `asd-ray doctor` is, for a clone: the same options, the same results."""
 
-    python launch/doctor.py                                        # this machine
-    python launch/doctor.py --data datasets/ --run runs/           # and recordings (or shards), and where runs go
-    python launch/doctor.py --address http://127.0.0.1:8265        # and a Ray cluster
-
-The exit status is 0 where nothing keeps a search from running, and 1 where something does.
-"""
-
-import argparse
 import sys
-from functools import partial
-from pathlib import Path
 
 try:
-    from asd_ray.command import DONE, FAILED, Parser, run_command
-    from asd_ray.places import is_object, place
-except ModuleNotFoundError as error:  # what a fresh clone lacks is for a doctor to say, not for a traceback
-    sys.exit(f"FAULT  packages   {error}; run: make setup && . .venv/bin/activate")
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def parse() -> argparse.Namespace:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--data", type=place, help="shards, or a folder of recordings")
-    parser.add_argument(
-        "--run", type=place, default=Path("runs"), help="where runs are to be kept (default runs/)"
-    )
-    parser.add_argument("--address", metavar="CLUSTER", help="auto, host:port, or http(s)://host:port")
-    parser.add_argument("--insecure", action="store_true", help="accept a cluster that lets in anybody")
-    return parser.parse_args()
-
-
-def command(arguments: argparse.Namespace) -> int:
-    from asd_ray.doctor import machine
-    from asd_ray.doctor.finding import Check, examine
-
-    checks: dict[str, Check] = {
-        "python": machine.check_python,
-        "packages": partial(machine.check_packages, ROOT / "requirements.lock"),
-        "processor": machine.check_processor,
-        "memory": machine.check_memory,
-        "gpu": machine.check_gpu,
-    }
-    if not is_object(arguments.run):
-        checks["disk"] = partial(machine.check_disk, arguments.run)
-    if arguments.data is not None:
-        from asd_ray.doctor.corpus import check_corpus
-
-        checks["data"] = partial(check_corpus, arguments.data)
-    if arguments.address is not None:
-        from asd_ray.doctor.cluster import check_cluster
-
-        checks["cluster"] = partial(check_cluster, arguments.address, insecure=arguments.insecure)
-    faults = 0
-    for subject, check in checks.items():
-        for finding in examine(subject, check):
-            mark = "FAULT" if finding.level == "fault" else finding.level
-            print(f"{mark:5}  {finding.subject:9}  {finding.text}", flush=True)
-            faults += finding.level == "fault"
-    print(f"{faults} to mend" if faults else "nothing keeps a search from running here")
-    return FAILED if faults else DONE
-
+    from asd_ray.commands import run_script
+except ModuleNotFoundError as error:  # what a fresh clone lacks is said in one line, and not by a traceback
+    sys.exit(f"error: {error}; run: make setup && . .venv/bin/activate")
 
 if __name__ == "__main__":
-    run_command(command, parse())
+    run_script("doctor")

@@ -1,97 +1,12 @@
 #!/usr/bin/env python
-"""Rebuild the report of a search from what is on disk, or compare several: no cluster, no training.
+"""What `asd-ray report` is, for a clone: the same options, the same results."""
 
-    python launch/report.py runs/first
-    python launch/report.py runs/first runs/second   # side by side: on the terminal, and as a page
-
-Writes report/ (index.html, report.md, summary.json, trials.csv), best/ and models/ of every run anew. Of several,
-the first is what the others are compared with.
-"""
-
-import argparse
-import shutil
 import sys
-import textwrap
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from asd_ray.command import DONE, InputError, Parser, run_command
-from asd_ray.places import place
-
-if TYPE_CHECKING:
-    from asd_ray.report.compare import Comparison
-    from asd_ray.report.summary import Summary
-
-
-WHOLE = {"break_long_words": False, "break_on_hyphens": False}  # the names of runs and trials
-
-
-def parse() -> argparse.Namespace:
-    parser = Parser(description=__doc__)
-    parser.add_argument("run", metavar="RUN", nargs="+", type=place, help="run folder")
-    parser.add_argument(
-        "--out", type=place, default=Path("comparison.html"), help="page of several runs (default comparison.html)"
-    )
-    parser.add_argument(
-        "--storage", metavar="URL", help="PostgreSQL server of the studies (default: $ASD_STORAGE)"
-    )
-    return parser.parse_args()
-
-
-def command(arguments: argparse.Namespace) -> int:
-    from asd_ray.files import write_whole
-    from asd_ray.report.compare import compare
-    from asd_ray.report.render import comparison_page, rebuild_alone
-
-    runs = arguments.run
-    for number, run in enumerate(runs):
-        if run in runs[:number]:
-            raise InputError(f"{run} is given twice; leave one out")
-    found = []
-    for run in runs:
-        summary = rebuild_alone(run, storage=arguments.storage)
-        print_rebuilt(run, summary, name=f"{run}: " if len(runs) > 1 else "")
-        found.append((str(run), summary))
-    if len(runs) > 1:
-        comparison = compare(found)
-        print_comparison(comparison)
-        write_whole(arguments.out, comparison_page(comparison))
-        print(f"comparison: {arguments.out}")
-    return DONE
-
-
-def print_rebuilt(run: Path, summary: "Summary", *, name: str) -> None:
-    print(f"{name}{summary.counted}")
-    for machine in summary.machines:
-        for problem in machine.problems:
-            print(f"{name}{machine.machine_type}: {problem}", file=sys.stderr)
-    print(f"report: {run / 'report' / 'index.html'}")
-
-
-def print_comparison(comparison: "Comparison") -> None:
-    from asd_ray.report.render import compared_cells
-
-    def say(text: str, *, indent: int) -> None:
-        width = shutil.get_terminal_size().columns
-        first = " " * indent
-        print(textwrap.fill(text, width, initial_indent=first, subsequent_indent=first + "  ", **WHOLE))
-
-    for machine_type, row in comparison.machine_types.items():
-        print(machine_type)
-        for one in row:
-            trial, choosing, reporting, difference, standing = compared_cells(
-                one, optimistic=comparison.optimistic[one.run]
-            )
-            say(f"{one.run}: {trial}{', ' if standing else ''}{standing}", indent=2)
-            if reporting:
-                say(f"choosing {choosing}; reporting {reporting}", indent=4)
-            if difference:
-                say(f"difference {difference}", indent=4)
-    print("in per cent, chance is 50; differences are paired by clips and seeds, and to")
-    print(comparison.runs[0])
-    for warning in comparison.warnings:
-        print(f"not to be compared as they stand: {warning}")
-
+try:
+    from asd_ray.commands import run_script
+except ModuleNotFoundError as error:  # what a fresh clone lacks is said in one line, and not by a traceback
+    sys.exit(f"error: {error}; run: make setup && . .venv/bin/activate")
 
 if __name__ == "__main__":
-    run_command(command, parse())
+    run_script("report")

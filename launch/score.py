@@ -1,99 +1,12 @@
 #!/usr/bin/env python
-"""Score new recordings with a found detector: higher is more anomalous.
+"""What `asd-ray score` is, for a clone: the same options, the same results."""
 
-    python launch/score.py runs/first/best/fan.yaml new/*.wav
-    python launch/score.py runs/first/best/fan.yaml new/*.wav --csv > scores.csv
-
-The machine id is read from each file's name (id_02), or given by --machine-id. A recording whose score exceeds the
-detector's threshold counts as an anomaly; a tenth of normal recordings does so by chance. Files that cannot be
-scored are named on standard error, the others are scored all the same, and the exit status is 2.
-"""
-
-import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from asd_ray.command import BAD_INPUT, DONE, InputError, Parser, run_command
-from asd_ray.places import place
-
-if TYPE_CHECKING:
-    from asd_ray.scoring.detector import Detector, Scored
-
-
-def parse() -> argparse.Namespace:
-    parser = Parser(description=__doc__)
-    parser.add_argument("config", metavar="CONFIG", type=place, help="best/<machine_type>.yaml of a search")
-    parser.add_argument("recordings", metavar="RECORDING", type=Path, nargs="+")
-    parser.add_argument("--machine-id", help="of all recordings, e.g. id_02")
-    parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
-    parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
-    return parser.parse_args()
-
-
-def command(arguments: argparse.Namespace) -> int:
-    from asd_ray.scoring.detector import Detector, score
-
-    detector = Detector(arguments.config)
-    if arguments.machine_id and arguments.machine_id not in detector.machine_ids:
-        known = ", ".join(detector.machine_ids)
-        raise InputError(f"--machine-id {arguments.machine_id}: the detector knows {known}")
-    if others := other_types(detector, arguments.recordings):
-        mine = detector.best.machine_type
-        print(
-            f"note: recordings in a folder named {', '.join(others)}; the detector is for {mine}", file=sys.stderr
-        )
-    refused: list[InputError] = []
-
-    def tell(error: InputError) -> None:
-        print(f"error: {error}", file=sys.stderr)
-        refused.append(error)
-
-    scored = score(
-        detector,
-        arguments.recordings,
-        machine_id=arguments.machine_id,
-        resample=arguments.resample,
-        on_refused=None if arguments.debug else tell,
-    )
-    if scored:
-        if arguments.csv:
-            print_csv(scored)
-        else:
-            print_table(scored, detector.best.threshold.fitted_to)
-    return BAD_INPUT if refused else DONE
-
-
-def other_types(detector: "Detector", recordings: list[Path]) -> list[str]:
-    """The machine types, of those in its corpus, that recordings are filed under and that it is not for."""
-    types = {name for name, _ in detector.best.classes}
-    folders = (path.absolute().parent.parts[::-1] for path in recordings)
-    found = {next((part for part in parts if part in types), detector.best.machine_type) for parts in folders}
-    return sorted(found - {detector.best.machine_type})
-
-
-def print_csv(scored: "list[Scored]") -> None:
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["recording", "machine_id", "score", "threshold", "decision"])
-    for one in scored:
-        writer.writerow([one.path, one.machine_id, f"{one.score:.6g}", f"{one.threshold:.6g}", decision(one)])
-
-
-def print_table(scored: "list[Scored]", fitted_to: str) -> None:
-    width = max(len(str(one.path)) for one in scored)
-    print(f"{'recording':{width}}  {'id':8} {'score':>9} {'threshold':>9}  decision")
-    for one in scored:
-        line = f"{one.path!s:{width}}  {one.machine_id:8} {one.score:9.3f} {one.threshold:9.3f}  {decision(one)}"
-        print(line)
-    if "training" in fitted_to:
-        print("the threshold is too low: for want of validation clips it was fitted to training clips as well")
-
-
-def decision(one: "Scored") -> str:
-    return "anomaly" if one.is_anomaly else "normal"
-
+try:
+    from asd_ray.commands import run_script
+except ModuleNotFoundError as error:  # what a fresh clone lacks is said in one line, and not by a traceback
+    sys.exit(f"error: {error}; run: make setup && . .venv/bin/activate")
 
 if __name__ == "__main__":
-    run_command(command, parse())
+    run_script("score")

@@ -107,6 +107,16 @@ def test_our_own_faults_are_never_passed_off_as_the_users() -> None:
         run_command(raises(ZeroDivisionError()), argparse.Namespace(debug=False))
 
 
+def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_is_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    missing = ModuleNotFoundError("No module named 'torch'", name="torch")
+    assert status_of(raises(missing)) == FAILED
+    assert capsys.readouterr().err == "error: No module named 'torch'; run: make setup && . .venv/bin/activate\n"
+    with pytest.raises(ModuleNotFoundError):
+        status_of(raises(ModuleNotFoundError("No module named 'asd_ray.x'", name="asd_ray.x")))
+
+
 def test_a_reader_who_has_had_enough_is_no_traceback(tmp_path: Path) -> None:
     script = tmp_path / "talk.py"
     script.write_text(

@@ -1,5 +1,6 @@
 """What a search says at its end: the winners, where the report is, what to do next."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from asd_ray.invocation import call_of
 from asd_ray.report.render import cells, marked, with_interval
 from asd_ray.report.summary import NOT_CONFIRMED, Summary, baseline_name
 
@@ -26,7 +28,8 @@ def print_end(folder: Path, summary: Summary) -> None:
     print(f"report: {folder / 'report' / 'index.html'}")
     first = next((machine.machine_type for machine in summary.machines if machine.handed_over), None)
     if first is not None:
-        print(f"next:   python launch/score.py {folder / 'best' / f'{first}.yaml'} RECORDINGS")
+        detector = folder / "best" / f"{first}.yaml"
+        print(f"next:   {call_of('score')} {shlex.quote(str(detector))} RECORDINGS")
 
 
 def print_standing(summary: Summary, baseline: str) -> None:

@@ -18,6 +18,7 @@ from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE, SPLITS, Machine, Split
 from asd_ray.command import InputError
 from asd_ray.data.corpus import Problem
 from asd_ray.files import write_whole
+from asd_ray.invocation import call_of
 from asd_ray.places import is_object, sizes
 
 MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
@@ -103,7 +104,7 @@ class Manifest(_Strict):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise InputError(f"{path}: missing; prepare the shards with launch/prepare.py") from None
+            raise InputError(f"{path}: missing; prepare the shards with {call_of('prepare')}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read ({error}); prepare the shards again") from error
         manifest = cls.parse(text, where=str(path))

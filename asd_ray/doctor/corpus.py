@@ -9,6 +9,7 @@ from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.corpus import Corpus, read_corpus
 from asd_ray.data.manifest import MANIFEST, QUARANTINE, Manifest, read_shard
 from asd_ray.doctor.finding import Finding
+from asd_ray.invocation import call_of
 from asd_ray.places import fetched, is_object
 from asd_ray.search.forecast import Listed, list_clips, list_data
 from asd_ray.search.runfolder import judge_clips
@@ -43,7 +44,7 @@ def _check_recordings(data: Path, corpus: Corpus) -> Iterator[Finding]:
         yield Finding("note", "data", str(problem))
     if len(corpus.problems) > MOST_SHOWN:
         yield Finding(
-            "note", "data", f"and {len(corpus.problems) - MOST_SHOWN} more; launch/prepare.py names them"
+            "note", "data", f"and {len(corpus.problems) - MOST_SHOWN} more; {call_of('prepare')} names them"
         )
     for clip in {clip.machine_type: clip for clip in corpus.clips}.values():
         try:
@@ -64,7 +65,7 @@ def _check_room(clips: int) -> Iterator[Finding]:
             "fault",
             "data",
             f"its shards need {need / GB:.1f} GB, {free / GB:.1f} GB are free here; "
-            "prepare them elsewhere: launch/prepare.py DATASETS --out SHARDS",
+            f"prepare them elsewhere: {call_of('prepare')} DATASETS --out SHARDS",
         )
 
 

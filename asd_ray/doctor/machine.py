@@ -58,14 +58,18 @@ def check_packages(lock: Path) -> Iterator[Finding]:
         yield Finding(
             "note", "packages", f"other versions than were tried: {', '.join(others)}; make setup mends it"
         )
+    yield from check_imports(mend="make setup")
+    if wanted and not missing and not others:
+        yield Finding("ok", "packages", f"{len(wanted)}, as locked")
+
+
+def check_imports(*, mend: str) -> Iterator[Finding]:
     for name in _NEEDED:
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever a broken package raises
             reason = " ".join(str(error).split())[:200]
-            yield Finding("fault", "packages", f"{name} cannot be imported ({reason}); run: make setup")
-    if wanted and not missing and not others:
-        yield Finding("ok", "packages", f"{len(wanted)}, as locked")
+            yield Finding("fault", "packages", f"{name} cannot be imported ({reason}); run: {mend}")
 
 
 def check_processor() -> Iterator[Finding]:
@@ -114,9 +118,7 @@ def check_gpu(*, driver: Path = Path("/proc/driver/nvidia/version")) -> Iterator
                 f"{torch.version.cuda}); update the driver (580 or newer), or see CUDA_VISIBLE_DEVICES",
             )
         else:
-            yield Finding(
-                "note", "gpu", "none: the published settings take days; --config launch/quick.yaml is small"
-            )
+            yield Finding("note", "gpu", "none: the published settings take days; --config quick is small")
         return
     for number in range(torch.cuda.device_count()):
         name = torch.cuda.get_device_name(number)

@@ -1,4 +1,4 @@
-"""The forecast of a search, as `launch/tune.py --dry-run` prints it."""
+"""The forecast of a search, as `asd-ray tune --dry-run` prints it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from asd_ray.invocation import call_of
 from asd_ray.models.precision import has_bfloat16
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.protocol import why_unusable
@@ -69,7 +70,7 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     if listed.to_prepare:
         yield f"prepare   {listed.to_prepare} recordings would be checked and written to shards first"
     if listed.problems:
-        yield f"left out  {listed.problems} files; launch/prepare.py names them with cause and mend"
+        yield f"left out  {listed.problems} files; {call_of('prepare')} names them with cause and mend"
     roles = _REPORTERS.get(forecast.protocol, _SPLIT_REPORTERS) if proxy else _ROLES.get(forecast.protocol, _SPLIT)
     yield f"protocol  {forecast.protocol}: {roles}"
     yield f"studies   {len(forecast.searched)}: {', '.join(forecast.searched)}"

@@ -67,7 +67,7 @@ def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
     """
     state = checkpoint.load_final(state_path, epochs=epochs)
     if state is None:
-        raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with launch/train.py")
+        raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with asd-ray train")
     normals = {f"normals.{name}": tensor for name, tensor in state.get("normals", {}).items()}
     with writing(model) as file:
         file.write(save({name: tensor.contiguous() for name, tensor in {**state["module"], **normals}.items()}))

@@ -1,22 +1,29 @@
 """Where a search runs, as its command line says it: here, on a cluster that is joined, or sent there as a job.
 
-The job runs the very command line that was typed. In it, `JOB` is set, and the address is the cluster around it.
+The job runs the very options that were typed, on a copy of the clone that they were typed for. Where there is no
+clone, the copy is made of the installed package and the files that the options name. In the job, `JOB` is set, and
+the address is the cluster around it.
 """
 
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from asd_ray import shipped
 from asd_ray.command import INTERRUPTED, InputError, hide_passwords, interruptible
+from asd_ray.invocation import call_of
 from asd_ray.tokens import MODE, PATH, TOKEN, own_token
 
 if TYPE_CHECKING:
     from asd_ray.config import SearchConfig
+    from asd_ray.search.cluster import Order
 
 JOB = "ASD_JOB"
 _DASHBOARD = re.compile(r"https?://[^/]+/?")
@@ -64,38 +71,27 @@ def is_for_a_job(arguments: argparse.Namespace) -> bool:
     return sent and not os.environ.get(JOB)
 
 
-def run_as_job(
-    arguments: argparse.Namespace, words: Sequence[str], search: "SearchConfig", *, script: Path
-) -> int:
+def run_as_job(arguments: argparse.Namespace, search: "SearchConfig") -> int:
     """Send a search to the cluster, or find it there, and show what it prints; its exit status.
 
-    `words` are the arguments as typed, `search` what they and the config say, `script` is what reads them. Raises
-    InputError.
+    `search` is what the arguments and the config say. Raises InputError.
     """
     from asd_ray.search import cluster
 
-    root = script.resolve().parents[1]
     if not arguments.follow:
         _check(arguments, search)
     client = cluster.connect(arguments.address, insecure=arguments.insecure)
     if arguments.follow:
         job = cluster.find(client, arguments.follow)
     else:
-        there = {str(Path(name)): _name_there(name, root) for name in _files(arguments, search)}
-        order = cluster.Order(
-            root=root,
-            words=[
-                script.resolve().relative_to(root).as_posix(),
-                *_with_names(_without(words, "--storage"), there),
-            ],
-            run=str(arguments.run),
-            files=list(there.values()),
-            variables=_variables(arguments),
-        )
-        job = cluster.submit(client, order, tell=lambda line: print(f"{arguments.address}: {line}", flush=True))
+        with TemporaryDirectory(prefix="asd_ray-") as copy:
+            order = _order(arguments, search, copy=Path(copy))
+            job = cluster.submit(
+                client, order, tell=lambda line: print(f"{arguments.address}: {line}", flush=True)
+            )
     again = f"--address {arguments.address} --follow {arguments.follow or arguments.run}"
     farewell = (
-        f"the search goes on there; see it again with: python {sys.argv[0]} {again}\n"
+        f"the search goes on there; see it again with: {call_of('tune')} {again}\n"
         f"end it with: {cluster.how_to_stop(arguments.address, job)}"
     )
     try:
@@ -103,6 +99,42 @@ def run_as_job(
             return cluster.follow(client, job, write=lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _order(arguments: argparse.Namespace, search: "SearchConfig", *, copy: Path) -> "Order":
+    """What is sent: the clone, or what is put into `copy` where there is none."""
+    from asd_ray.search.cluster import Order
+
+    clone = shipped.clone()
+    root = clone or Path.cwd()
+    there = {str(Path(name)): _name_there(name, root) for name in _files(arguments, search)}
+    if clone is None:
+        _copy_package(copy, there.values())
+    return Order(
+        root=clone or copy,
+        words=[
+            *(["launch/tune.py"] if clone else ["-m", "asd_ray", "tune"]),
+            *_with_names(_without(arguments.words, "--storage"), there),
+        ],
+        run=str(arguments.run),
+        files=list(there.values()),
+        variables=_variables(arguments),
+    )
+
+
+def _copy_package(folder: Path, files: Iterable[str]) -> None:
+    """The installed package, and files of the working directory; `python -m asd_ray` finds both in the copy."""
+    for name in files:
+        if Path(name).is_absolute() or ".." in Path(name).parts or not Path(name).is_file():
+            raise InputError(
+                f"{name}: the cluster gets a copy of the files that the command line names, and this one is not "
+                f"below {Path.cwd()}; put it there, and name it as seen from there"
+            )
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(name, folder / name)
+    shutil.copytree(
+        shipped.PACKAGE, folder / "asd_ray", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+    )
 
 
 def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
@@ -128,9 +160,11 @@ def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
 
 
 def _files(arguments: argparse.Namespace, search: "SearchConfig") -> list[str]:
-    """What the command line and the config name of the folder that is sent."""
+    """What the command line and the config name of the folder that is sent, not what comes with the package."""
+    config = arguments.config
+    configs = [config] if config and (config.exists() or shipped.preset(str(config)) is None) else []
     spaces = [arguments.space] if arguments.space.endswith((".yaml", ".yml")) else []
-    named = [*([arguments.config] if arguments.config else []), *spaces, *search.enqueue]
+    named = [*configs, *spaces, *search.enqueue]
     return [str(name) for name in named if "://" not in str(name)]
 
 

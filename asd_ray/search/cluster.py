@@ -39,7 +39,7 @@ class Order:
     """What is to be sent."""
 
     root: Path  # the folder that the job gets a copy of, and starts in
-    words: Sequence[str]  # the command line, from the script's name on
+    words: Sequence[str]  # the command line, from what Python runs on
     run: str
     files: Sequence[str]  # paths below root that the command line names
     variables: Mapping[str, str]

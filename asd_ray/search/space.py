@@ -18,7 +18,6 @@ is inert there. Without it the config says which. `machine_types` replaces range
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import optuna
@@ -30,6 +29,7 @@ from asd_ray.config import NAMES, TUNABLE, WHOLE_NUMBERS, Param, Params, RunConf
 from asd_ray.models import SYSTEMS, find_system
 from asd_ray.places import place
 from asd_ray.search.ranges import HELD, Choices, Names, Range, Searched, Spec, shown
+from asd_ray.shipped import search_spaces
 from asd_ray.spelling import nearest, suggestion
 from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load
 
@@ -47,7 +47,6 @@ Point = Annotated[
         }
     ),
 ]
-SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
 
 
 class SearchSpace(Strict):
@@ -257,13 +256,13 @@ def load_space(name_or_path: str) -> tuple[SearchSpace, str]:
     """A space by path, or by its name in `search_spaces/`; with its text, verbatim, for the run folder."""
     path = place(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        shipped = sorted(item.stem for item in SPACES_DIR.glob("*.yaml"))
-        if name_or_path not in shipped:
-            near = suggestion(name_or_path, shipped)
+        known = {item.stem: item for item in search_spaces().glob("*.yaml")}
+        if name_or_path not in known:
+            near = suggestion(name_or_path, known)
             raise InputError(
                 f"--space {name_or_path}: no such search space{near}; or give the path of a YAML file"
             )
-        path = SPACES_DIR / f"{name_or_path}.yaml"
+        path = known[name_or_path]
     space = load(path, SearchSpace)
     return space, path.read_text(encoding="utf-8")
 

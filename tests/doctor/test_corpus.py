@@ -36,7 +36,7 @@ def test_files_that_do_not_fit_the_layout_are_named(recordings: Path) -> None:
         (recordings / f"fan/train/wrong{number}.wav").touch()
     notes = texts(recordings, "note")
     assert "fan/train/wrong0.wav: name; use normal_id_XX_NNNN or anomaly_id_XX_NNNN" in notes
-    assert "and 2 more; launch/prepare.py names them" in notes
+    assert "and 2 more; asd-ray prepare names them" in notes
 
 
 def test_a_recording_that_cannot_be_read_is_a_fault(recordings: Path) -> None:

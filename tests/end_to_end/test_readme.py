@@ -25,7 +25,6 @@ def blocks(text: str) -> list[str]:
 
 def test_every_command_block_runs(dataset: Path, tmp_path: Path) -> None:
     """On a corpus like the built-in one, of fewer clips."""
-    (tmp_path / "launch").symlink_to(ROOT / "launch")
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "synthetic").symlink_to(dataset)
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]  # the README's commands first

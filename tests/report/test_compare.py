@@ -4,16 +4,15 @@ import shutil
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from asd_ray.commands.report import main, print_comparison
 from asd_ray.report.compare import Comparison, compare
 from asd_ray.report.confirmed import NO_EVIDENCE, ONE_SEED, verdict_of
 from asd_ray.report.render import compared_cells, comparison_page
 from asd_ray.report.summary import Summary
 from tests.report.summaries import read_summary
-from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +122,11 @@ def test_the_page_is_one_file_and_quotes_nothing_raw(summary: Summary) -> None:
     assert not any(word in text for word in ("<script", "<link", "src=", "<b>"))
 
 
-def launched() -> ModuleType:
-    """launch/report.py, loaded."""
-    return load_script("launch/report.py")
-
-
 def test_on_80_columns_nothing_is_cut(
     comparison: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    launched().print_comparison(comparison)
+    print_comparison(comparison)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     told = " ".join(shown.split())
@@ -144,7 +138,7 @@ def test_on_80_columns_nothing_is_cut(
 
 def test_the_command_compares(confirmed_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [shutil.copytree(confirmed_run, tmp_path / name) for name in ("first", "second")]
-    launched().command(Namespace(run=runs, out=tmp_path / "both.html", storage=None))
+    main(Namespace(run=runs, out=tmp_path / "both.html", storage=None))
     shown = capsys.readouterr().out
     assert f"comparison: {tmp_path / 'both.html'}" in shown
     assert "2 searches compared" in (tmp_path / "both.html").read_text()

@@ -20,7 +20,7 @@ class Dashboard:
     away: int = 0  # so many requests are not answered
     trouble: list[int] = field(default_factory=list)  # statuses of the next requests, whatever they are
     sent: list[dict[str, Any]] = field(default_factory=list)
-    packages: list[int] = field(default_factory=list)  # bytes of what was uploaded
+    packages: list[bytes] = field(default_factory=list)  # what was uploaded
     final: dict[str, Any] = field(default_factory=dict)  # what becomes of a job when its last log was read
 
     def add(self, name: str, run: str, *, status: str, entrypoint: str = "python launch/tune.py") -> None:
@@ -38,7 +38,7 @@ class Dashboard:
             return 200, {"version": "4", "ray_version": "2.60.0", "ray_commit": "0"}
         if path.startswith("/api/packages/"):
             if method == "PUT":
-                self.packages.append(len(body))
+                self.packages.append(body)
             return (200 if method == "PUT" else 404), {}
         if method == "POST":
             self.sent.append(json.loads(body))

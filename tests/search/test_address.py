@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from asd_ray import shipped
 from asd_ray.command import InputError
 from asd_ray.config import SearchConfig, load_config
 from asd_ray.places import place
@@ -121,3 +122,50 @@ def test_files_are_named_as_the_job_sees_them_wherever_the_command_was_given(
         *("--config", "mine.yaml", "--space=spaces/own.yaml"),
         *("--run", "s3://bucket/own.yaml", "--set", "a.b=own.yaml"),
     ]
+
+
+def test_a_clone_is_sent_as_it_is_however_the_search_was_called(tmp_path: Path) -> None:
+    given = arguments(words=["--config", "launch/quick.yaml", "--storage", "postgresql://me:secret@h/d"])
+    order = address._order(given, SearchConfig(), copy=tmp_path)
+    assert order.root == shipped.clone()
+    assert order.words == ["launch/tune.py", "--config", "launch/quick.yaml"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def from_a_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder for what is sent, where no clone is used; the working directory is another one."""
+    monkeypatch.setattr(shipped, "clone", lambda: None)
+    monkeypatch.setattr(shipped, "preset", lambda name: Path("quick.yaml") if name == "quick" else None)
+    for name in ("here/spaces", "copy"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "copy"
+
+
+def test_where_there_is_no_clone_the_package_and_the_named_files_are_sent(from_a_wheel: Path) -> None:
+    Path("spaces/own.yaml").write_text("question: ?")
+    Path("unnamed.yaml").touch()
+    here = Path.cwd()
+    given = arguments(
+        space=f"{here}/spaces/own.yaml",
+        config=Path("quick"),  # comes with the package
+        words=["--space", f"{here}/spaces/own.yaml", "--config", "quick"],
+    )
+    order = address._order(given, SearchConfig(), copy=from_a_wheel)
+    assert order.root == from_a_wheel
+    assert order.words == ["-m", "asd_ray", "tune", "--space", "spaces/own.yaml", "--config", "quick"]
+    assert (from_a_wheel / "spaces/own.yaml").read_text() == "question: ?"
+    assert (from_a_wheel / "asd_ray/commands/tune.py").is_file()
+    assert sorted(path.name for path in from_a_wheel.iterdir()) == ["asd_ray", "spaces"]
+    assert not list(from_a_wheel.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize("name", ["../outside.yaml", "{folder}/outside.yaml", "missing.yaml"])
+def test_where_there_is_no_clone_other_files_are_refused_by_name(name: str, from_a_wheel: Path) -> None:
+    Path("../outside.yaml").touch()
+    name = name.format(folder=from_a_wheel.parent)
+    given = arguments(space=name, words=["--space", name])
+    with pytest.raises(InputError, match=rf"^{name}: .*not below {Path.cwd()}; put it there"):
+        address._order(given, SearchConfig(), copy=from_a_wheel)
+    assert not (from_a_wheel.parent / "here" / "outside.yaml").exists()

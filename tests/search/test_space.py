@@ -12,11 +12,12 @@ from optuna.trial import FixedTrial
 from asd_ray.command import InputError
 from asd_ray.config import LossConfig, RunConfig, load_config, params_of, replace_settings
 from asd_ray.models import SYSTEMS
-from asd_ray.search.space import SPACES_DIR, SearchSpace, json_schema, load_space
+from asd_ray.search.space import SearchSpace, json_schema, load_space
+from asd_ray.shipped import search_spaces
 from asd_ray.strict_yaml import read_yaml
 
 DCASE = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")
-SHIPPED = sorted(path.stem for path in SPACES_DIR.glob("*.yaml"))
+SHIPPED = sorted(path.stem for path in search_spaces().glob("*.yaml"))
 
 
 def make(params: dict[str, object], **more: object) -> SearchSpace:
@@ -29,7 +30,7 @@ CONDITIONAL = {"margin": MARGIN, "noise_prob": {"low": 0.0, "high": 1.0, "when":
 
 def test_there_are_shipped_spaces_and_the_readme_tells_of_each() -> None:
     assert "noisy_arcmix" in SHIPPED
-    readme = (SPACES_DIR / "README.md").read_text()
+    readme = (search_spaces() / "README.md").read_text()
     assert all(f"`{name}.yaml`" in readme for name in SHIPPED)
 
 
@@ -37,7 +38,7 @@ def test_there_are_shipped_spaces_and_the_readme_tells_of_each() -> None:
 def test_a_shipped_space_has_only_valid_values_for_every_machine_type(name: str) -> None:
     space, text = load_space(name)
     space.check_against(RunConfig(), DCASE, where=name)
-    assert text == (SPACES_DIR / f"{name}.yaml").read_text()
+    assert text == (search_spaces() / f"{name}.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -70,13 +71,13 @@ def test_what_is_sampled_lies_inside(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_space_validates_against_the_schema_and_points_to_it(name: str) -> None:
-    path = SPACES_DIR / f"{name}.yaml"
+    path = search_spaces() / f"{name}.yaml"
     jsonschema.validate(read_yaml(path)[0], json.loads(json_schema()))
     assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
 
 
 def test_the_shipped_schema_is_the_generated_one() -> None:
-    assert (SPACES_DIR / "schema.json").read_text() == json_schema()
+    assert (search_spaces() / "schema.json").read_text() == json_schema()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """One suite for both places that studies are kept in: a journal, and a real PostgreSQL server."""
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from asd_ray import api, places
+from asd_ray import api, commands, places
 from asd_ray.command import InputError
+from asd_ray.commands import tune
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.search.journal import run_lock
 from asd_ray.search.runfolder import JOURNAL, RUN, TRIALS, Corpus, Run
@@ -227,10 +227,8 @@ def test_a_journal_in_a_bucket_is_refused_before_the_bucket_is_asked_which_may_b
     refused = f"{run}: a journal grows line by line.*--storage postgresql://"
     with pytest.raises(InputError, match=refused):
         api.search(f"{scheme}://bucket/shards", run)
-    monkeypatch.setattr(sys, "argv", ["tune.py", "--data", f"{scheme}://bucket/shards", "--run", run])
-    tune = runpy.run_path(str(Path(__file__).parents[2] / "launch" / "tune.py"))
     with pytest.raises(InputError, match=refused):
-        tune["command"](tune["parse"]())
+        tune.main(commands.parse("tune", ["--data", f"{scheme}://bucket/shards", "--run", run]))
     assert asked == []
     check_storable(places.place(run), "postgresql://me@host/asd")
     check_storable(tmp_path)

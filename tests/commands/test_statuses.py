@@ -1,29 +1,31 @@
 """All commands have the same ways to end: with a version, with completions, and with one line for a mistake."""
 
+import runpy
+import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from asd_ray import __version__
-from asd_ray.command import BAD_INPUT, DONE, FAILED, run_command
-from tests.scripts import load_script
+from asd_ray import __version__, invocation
+from asd_ray.command import BAD_INPUT, DONE, FAILED
+from asd_ray.commands import VERBS
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.py"))
 
 
-def load(name: str) -> ModuleType:
-    return load_script(f"launch/{name}")
+def test_there_is_a_script_for_every_verb() -> None:
+    assert sorted(f"{verb}.py" for verb in VERBS) == SCRIPTS
 
 
 def status(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> object:
     """How `python launch/<name> <words>` ends."""
-    module = load(name)
     monkeypatch.setattr(sys, "argv", [f"launch/{name}", *words])
+    for state in ("_form", "_script"):  # is as before when the test ends
+        monkeypatch.setattr(invocation, state, getattr(invocation, state))
     with pytest.raises(SystemExit) as ended:
-        run_command(module.command, module.parse())
+        runpy.run_path(str(LAUNCH / name), run_name="__main__")
     return ended.value.code
 
 
@@ -42,6 +44,14 @@ def test_every_command_says_its_version_and_completes_itself(
 def test_every_command_can_be_started_by_its_name(name: str) -> None:
     assert (LAUNCH / name).stat().st_mode & 0o111, "chmod +x"
     assert (LAUNCH / name).read_text().startswith("#!/usr/bin/env python\n")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_clone_that_is_not_set_up_is_told_so_and_no_traceback(name: str, tmp_path: Path) -> None:
+    bare = [sys.executable, "-I", "-S", str(LAUNCH / name)]  # without site-packages: nothing is installed
+    failed = subprocess.run(bare, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert failed.returncode == FAILED
+    assert failed.stderr == "error: No module named 'asd_ray'; run: make setup && . .venv/bin/activate\n"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.scripts import load_script
+from asd_ray.commands import score
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,8 @@ from tests.scripts import load_script
 def test_recordings_filed_under_another_machine_type_are_noted(
     folder: str, others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = load_script("launch/score.py")
     monkeypatch.chdir(tmp_path)
     classes = [["fan", "id_00"], ["pump", "id_00"]]
     detector = SimpleNamespace(best=SimpleNamespace(machine_type="fan", classes=classes))
-    found = script.other_types(detector, [Path(folder) / "a_id_00.wav", Path(folder) / "b_id_00.wav"])
+    found = score.other_types(detector, [Path(folder) / "a_id_00.wav", Path(folder) / "b_id_00.wav"])
     assert found == others

@@ -42,12 +42,3 @@ def test_what_has_to_be_mended_is_status_one(tmp_path: Path) -> None:
     assert "FAULT  cluster    http://127.0.0.1:1: no dashboard of a Ray cluster answers" in failed.stdout
     assert failed.stdout.endswith("2 to mend\n")
     assert failed.stderr == ""
-
-
-def test_a_clone_that_is_not_set_up_is_told_so_and_no_traceback(tmp_path: Path) -> None:
-    bare = [sys.executable, "-I", "-S", str(SCRIPT)]  # without site-packages: nothing is installed
-    failed = subprocess.run(bare, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert failed.returncode == 1
-    assert failed.stderr == (
-        "FAULT  packages   No module named 'asd_ray'; run: make setup && . .venv/bin/activate\n"
-    )

@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from asd_ray import commands
 from asd_ray.command import InputError
+from asd_ray.commands import tune
 from asd_ray.config import RunConfig, load_config, replace_settings, science
-from tests.scripts import load_script
 
 SCRIPT = Path(__file__).parents[2] / "launch/tune.py"
 
@@ -22,15 +22,9 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def tune() -> ModuleType:
-    return load_script("launch/tune.py")
-
-
-def config_of(tune: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> RunConfig:
+def config_of(*arguments: str) -> RunConfig:
     """The config that a command line means."""
-    monkeypatch.setattr(sys, "argv", ["tune.py", *arguments])
-    return load_config(None, tune.settings(tune.parse()))
+    return load_config(None, tune.settings(commands.parse("tune", arguments)))
 
 
 def test_help_is_grouped_and_does_not_wait_for_ray_or_torch(tmp_path: Path) -> None:
@@ -42,10 +36,8 @@ def test_help_is_grouped_and_does_not_wait_for_ray_or_torch(tmp_path: Path) -> N
     assert places == sorted(places)
 
 
-def test_budgets_and_starts_are_settings_of_the_search(tune: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budgets_and_starts_are_settings_of_the_search() -> None:
     config = config_of(
-        tune,
-        monkeypatch,
         *("--hours", "1.5", "--stop-when", "no gain for 20 trials", "--objective", "pauc,auc"),
         *("--warm-start", "runs/it's old", "--warm-start", "runs/b", "--enqueue", "best/fan.yaml"),
     )
@@ -57,12 +49,10 @@ def test_budgets_and_starts_are_settings_of_the_search(tune: ModuleType, monkeyp
     assert config.score.objectives == ("auc", "pauc")
 
 
-def test_budgets_and_starts_do_not_make_it_another_search(
-    tune: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_budgets_and_starts_do_not_make_it_another_search() -> None:
     more = ["--hours", "1", "--stop-when", "no gain for 2 trials", "--warm-start", "a", "--enqueue", "b"]
-    assert science(config_of(tune, monkeypatch, *more)) == science(RunConfig())
-    assert science(config_of(tune, monkeypatch, "--objective", "auc,pauc")) != science(RunConfig())
+    assert science(config_of(*more)) == science(RunConfig())
+    assert science(config_of("--objective", "auc,pauc")) != science(RunConfig())
 
 
 @pytest.mark.parametrize("name", ["mean", "auc", "pauc", "mauc", "auc,pauc", "auc,mauc", "auc,pauc,mauc"])

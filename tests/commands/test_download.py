@@ -40,7 +40,7 @@ def test_a_corpus_arrives_over_a_bad_line_and_the_next_call_has_nothing_to_do(
     assert "CC BY-NC-SA 4.0" in done.stdout
     assert "7 files, 0.0 GB, by Zenodo's records:" in done.stdout
     assert "dev_data_fan.zip: 4 recordings of fan" in done.stderr
-    assert f"next:   python launch/tune.py --data {root}" in done.stdout
+    assert f"next:   python {SCRIPT.with_name('tune.py')} --data {root}" in done.stdout
     assert len(read_corpus(root).clips) == 16
 
     server.asked.clear()

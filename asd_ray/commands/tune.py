@@ -1,0 +1,317 @@
+"""Find the loss that detects the anomalies of each machine type best.
+
+    asd-ray tune                                   # a small search on a built-in corpus
+    asd-ray tune --data datasets/ --dry-run        # what that would do, and how long it would take
+    asd-ray tune --data shards/ --run runs/first   # your recordings, or shards made of them
+    asd-ray tune --data shards/ --run runs/first --trials 120   # the same search, further
+
+A search that was stopped, by Ctrl-C or worse, goes on by the same call.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd_ray.command import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    InputError,
+    hide_passwords,
+    interruptible,
+)
+from asd_ray.invocation import call_of
+from asd_ray.places import is_object, place
+from asd_ray.shipped import preset
+
+if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
+    from asd_ray.config import RunConfig
+    from asd_ray.console.lines import View
+    from asd_ray.data.manifest import Manifest
+    from asd_ray.search.budget import Deadline
+    from asd_ray.tracking.tracker import Tracker
+
+QUICK = "quick"  # the settings of a search without --data and --config
+SPACES = {"tastgram": "noisy_arcmix"}  # of a system, unless it has the system's own name
+# Options that are short for a setting of the config.
+SHORT = {
+    "system": "model.name",
+    "trials": "search.trials",
+    "epochs": "train.epochs",
+    "scope": "search.scope",
+    "sampler": "search.sampler",
+    "protocol": "score.protocol",
+    "objective": "score.objective",
+    "score": "score.name",
+    "lanes": "lanes.count",
+    "workers": "lanes.workers",
+    "seed": "search.seed",
+    "hours": "search.hours",
+    "stop_when": "search.stop_when",
+    "warm_start": "search.warm_start",  # a list reads as YAML
+    "enqueue": "search.enqueue",
+    "confirm": "search.confirm",
+    "seeds": "search.seeds",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what is searched")
+    what.add_argument("--data", type=place, help="shards, or a folder of recordings (default: a built-in corpus)")
+    what.add_argument("--run", type=place, help="run folder (default: runs/ and a name of what is searched)")
+    what.add_argument("--config", type=place, help="YAML file of settings, or quick (default: the published ones)")
+    what.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="one setting, e.g. model.width=0.5"
+    )
+    what.add_argument("--system", metavar="NAME", help="network, loss and score, by name (default tastgram)")
+    what.add_argument(
+        "--space", help="search space, by name or file (default: that of the system; of tastgram noisy_arcmix)"
+    )
+    what.add_argument("--scope", choices=["joint", "own"], help="train on all machine types, or on the owner's")
+    what.add_argument("--protocol", choices=["auto", "dcase", "split", "paper"], help="which labels choose")
+    what.add_argument(
+        "--objective",
+        help="mean (of AUC and pAUC, the default), auc, pauc or mauc; or several: auc,pauc; or proxy, "
+        "which takes no label (docs/label-free.md)",
+    )
+    what.add_argument(
+        "--score",
+        metavar="NAME",
+        help="how networks are read: margin_cross_entropy (the default), cross_entropy, centre, neighbours, "
+        "mahalanobis, or auto: what is best on the choosing clips, per machine type",
+    )
+    what.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
+    long = parser.add_argument_group("how long")
+    long.add_argument("--trials", type=int, help="in all, over all machine types and all calls (default 60)")
+    long.add_argument("--epochs", type=int, help="of a trial that is not stopped early (default 300)")
+    long.add_argument("--hours", type=float, help="of this call; what runs then is left for the next one")
+    long.add_argument("--stop-when", metavar="RULE", help="end early: 'no gain for 20 trials', per machine type")
+    start = parser.add_argument_group("where it begins (each may be given more than once)")
+    start.add_argument(
+        "--warm-start",
+        action="append",
+        metavar="RUN",
+        help="learn from a run folder: its values, or its best points",
+    )
+    start.add_argument(
+        "--enqueue", action="append", metavar="CONFIG", help="try a config, or best/<type>.yaml, early"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--dry-run", action="store_true", help="print the plan, time and memory; write nothing")
+    how.add_argument("--sampler", choices=["auto", "gp", "tpe", "random"])
+    how.add_argument("--seed", type=int, help="of the search (default 0)")
+    how.add_argument(
+        "--confirm", type=int, metavar="K", help="train the K best of each machine type again (default 0)"
+    )
+    how.add_argument("--seeds", type=int, metavar="S", help="fresh seeds for each of them (default 5)")
+    books = parser.add_argument_group("who keeps books, besides TensorBoard files in the run folder")
+    books.add_argument("--mlflow", metavar="URI", help="MLflow server or database: a run per trial")
+    books.add_argument(
+        "--wandb", action="store_true", help="Weights & Biases: a run per trial; WANDB_MODE=offline keeps files"
+    )
+    where = parser.add_argument_group("where it runs")
+    where.add_argument("--lanes", type=int, help="trials at a time (default: as many as fit)")
+    where.add_argument("--workers", type=int, help="data-parallel workers of a lane (default 1)")
+    where.add_argument(
+        "--storage", metavar="URL", help="PostgreSQL server to keep the studies in (default: $ASD_STORAGE, if set)"
+    )
+    where.add_argument("--inline", action="store_true", help="train without Ray Train, for debugging")
+    where.add_argument(
+        "--address",
+        metavar="CLUSTER",
+        help="Ray cluster: auto or host:port joins it, http(s)://host:port sends the search there (default: none)",
+    )
+    where.add_argument("--follow", metavar="RUN", help="show again what a run sent to --address prints")
+    where.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="environment variable that a search sent to a cluster is to have, too",
+    )
+    where.add_argument("--insecure", action="store_true", help="accept a cluster that lets in anybody")
+
+
+def settings_file(arguments: argparse.Namespace) -> Path | None:
+    """The file that --config means; a file of the same name goes before settings that come with the package."""
+    given: Path | None = arguments.config
+    if given is None:
+        return None if arguments.data else preset(QUICK)
+    return given if given.exists() else preset(str(given)) or given
+
+
+def settings(arguments: argparse.Namespace) -> list[str]:
+    given = {name: getattr(arguments, key) for key, name in SHORT.items()}
+    short = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return [*short, *(["lanes.inline=true"] if arguments.inline else []), *arguments.set]
+
+
+def main(arguments: argparse.Namespace) -> int:
+    from asd_ray.config import load_config
+    from asd_ray.search import address
+
+    began = time.monotonic()
+    config = load_config(settings_file(arguments), settings(arguments))
+    arguments.space = arguments.space or SPACES.get(config.model.name, config.model.name)
+    if arguments.dry_run:
+        return dry_run(arguments, config)
+    if address.is_for_a_job(arguments):
+        return address.run_as_job(arguments, config.search)
+    joined = address.joined_address(arguments.address, insecure=arguments.insecure)
+    from asd_ray import api  # after the config is known to be good: this imports torch and ray
+    from asd_ray.console.ending import print_end
+    from asd_ray.data.manifest import Manifest
+    from asd_ray.search.budget import Deadline
+    from asd_ray.search.lanes import SearchStoppedError
+    from asd_ray.search.storage import check_storable
+    from asd_ray.tracking.tensorboard import TensorBoard
+
+    if arguments.run:
+        check_storable(arguments.run, arguments.storage)
+    api.find_space(config, arguments.space)
+    trackers = asked_trackers(arguments)
+    shards = find_shards(arguments)
+    folder = arguments.run or api.name_run(shards, config, arguments.space)
+    manifest = Manifest.load(shards)
+    print_plan(manifest, shards, folder, config)
+    deadline = Deadline(config.search.hours, began=began)
+    go_on = f"go on with: {call_of('tune')} {again(arguments, folder)}"
+    try:
+        with (
+            open_view_of(manifest, config, deadline) as view,
+            interruptible(f"interrupted; {go_on}", say=view.say),
+        ):
+            summary = api.search(
+                shards,
+                folder,
+                config,
+                space_name=arguments.space,
+                storage=arguments.storage,
+                deadline=deadline,
+                address=joined,
+                call=f"{call_of('tune')} {called(arguments)}".rstrip(),
+                tell=view.tell,
+                trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
+            )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SearchStoppedError as error:
+        print(f"the search stopped: {error}", file=sys.stderr)
+        print(go_on, file=sys.stderr)
+        return FAILED
+    print_end(folder, summary)
+    return DONE if deadline.over or all(machine.handed_over for machine in summary.machines) else FAILED
+
+
+def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
+    """What the search would do and take on this machine."""
+    if arguments.address:
+        raise InputError(f"--dry-run looks at this machine; leave --address {arguments.address} out")
+    from rich.console import Console
+
+    from asd_ray import api
+    from asd_ray.report.dry_run import print_forecast
+
+    data = arguments.data
+    api.find_space(config, arguments.space)
+    asked_trackers(arguments, writes=False)
+    print(data or f"no --data given: the built-in corpus of synthetic machines in {api.SYNTHETIC}", flush=True)
+    found = api.forecast(
+        data,
+        config,
+        space_name=arguments.space,
+        valid_fraction=valid_fraction(arguments),
+        folder=arguments.run,
+        storage=arguments.storage,
+    )
+    print_forecast(found, Console(markup=False, highlight=False))
+    print("nothing was written; the same call without --dry-run begins")
+    return DONE
+
+
+def valid_fraction(arguments: argparse.Namespace) -> float:
+    """Of the training clips; a small corpus needs more, or a threshold has too few clips to be fitted to."""
+    return 0.25 if arguments.data is None else 0.05
+
+
+def asked_trackers(arguments: argparse.Namespace, *, writes: bool = True) -> "list[Tracker]":
+    """Those of the command line; their packages are extras."""
+    asked: list[Tracker] = []
+    if arguments.mlflow is not None:
+        from asd_ray.tracking.mlflow import MLflow
+
+        asked.append(MLflow(arguments.mlflow, writes=writes))
+    if arguments.wandb:
+        from asd_ray.tracking.wandb import WandB
+
+        asked.append(WandB())
+    return asked
+
+
+def find_shards(arguments: argparse.Namespace) -> Path:
+    """The shards of --data; without it, those of the built-in corpus."""
+    from asd_ray import api
+
+    built_in = arguments.data is None
+    if built_in:
+        print(f"no --data given: using the built-in corpus of synthetic machines in {api.SYNTHETIC}")
+        print(f"corpus, shards and runs are kept below the working directory, {Path.cwd()}")
+    return api.find_shards(
+        api.synthetic_dataset() if built_in else arguments.data,
+        valid_fraction=valid_fraction(arguments),
+        resample=arguments.resample,
+        on_progress=print_progress,
+    )
+
+
+def called(arguments: argparse.Namespace) -> str:
+    """The arguments of this call, without passwords."""
+    return shlex.join(hide_passwords(word) for word in arguments.words)
+
+
+def again(arguments: argparse.Namespace, folder: Path) -> str:
+    """The arguments that continue this search."""
+    words = called(arguments)
+    return words if arguments.run else f"{words} --run {shlex.quote(str(folder))}".lstrip()
+
+
+def print_progress(done: int, total: int) -> None:
+    if done == total:
+        print(f"checked {total} recordings", flush=True)
+
+
+def print_plan(manifest: "Manifest", shards: Path, folder: Path, config: "RunConfig") -> None:
+    from asd_ray.training.rungs import rungs_of
+
+    types = {name for name, _ in manifest.classes}
+    print(
+        f"{shards}: {len(types)} machine types, {len(manifest.classes)} machines; "
+        f"{manifest.count_clips('train')} training, {manifest.count_clips('valid')} validation "
+        f"and {manifest.count_clips('test')} test clips"
+    )
+    if manifest.quarantined:
+        print(f"{manifest.quarantined} recordings were left out: see {shards / 'quarantine.csv'}")
+    search, train = config.search, config.train
+    print(f"{search.trials} trials in all, of up to {train.epochs} epochs; results in {folder}")
+    at = rungs_of(search, train.epochs)
+    joint = search.scope == "joint"
+    what = (
+        "one network on all machines, scored for every machine type" if joint else "a network on one machine type"
+    )
+    print(f"each trains {what} (in per cent; chance is 50), and is named after")
+    pruned = f"; after {at[0]} epochs one in {search.eta} goes on, the others are pruned" if at else ""
+    print(f"the machine type whose study proposed it{pruned}", flush=True)
+
+
+def open_view_of(manifest: "Manifest", config: "RunConfig", deadline: "Deadline") -> "View":
+    from asd_ray.console.live import open_view
+    from asd_ray.console.progress import Progress
+
+    clips: Counter[str] = Counter()
+    for shard in manifest.shards_of(["train"]):
+        clips[shard.machine_type] += shard.rows
+    return open_view(Progress(epochs=config.train.epochs, train_clips=clips), deadline=deadline)
