@@ -46,7 +46,7 @@ from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.files import remove_unfinished
-from asd_ray.models import check_class_types, find_system
+from asd_ray.models import check_class_types, check_packages, find_system
 from asd_ray.places import place
 from asd_ray.report.judging import judge, read_stand_ins
 from asd_ray.report.render import rebuild
@@ -143,11 +143,16 @@ def forecast(
 
 
 def find_space(config: RunConfig, space_name: str) -> tuple[SearchSpace, str]:
-    """A search space and its text. Raises InputError where the config asks for what the space does not allow."""
+    """A search space and its text.
+
+    Raises InputError where the config asks for what the space does not allow, or a system lacks its packages.
+    """
     find_system(config.model.name)
     space, text = load_space(space_name)
     begun = space.adopt(config)
-    _check_scoring(begun, space.systems or [begun.model.name])
+    systems = space.systems or [begun.model.name]
+    _check_scoring(begun, systems)
+    check_packages(systems)
     return space, text
 
 
@@ -230,6 +235,7 @@ def train(
     shards, folder = place(shards), place(folder)
     find_system(config.model.name)
     _check_scoring(config, [config.model.name])
+    check_packages([config.model.name])
     plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
     check_class_types([config.model.name], plan.class_types)
     wanted = machine_types or plan.machine_types

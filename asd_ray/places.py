@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path, PosixPath
+from pathlib import Path, PosixPath, PurePosixPath
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
@@ -127,17 +127,39 @@ def _object(path: Path) -> "ObjectPath":
     return path
 
 
+def _refused(path: object, *_arguments: object, **_options: object) -> NoReturn:
+    raise TypeError(f"{path}: an object has no place on a disk")
+
+
+_needs_disk: Any = _refused
+
+
 class ObjectPath(PosixPath):
     """An object of a bucket, or a name that such names begin with, as a Path.
 
-    What is not here would touch this machine's disk, and raises TypeError.
+    Every version of Python reads files in other ways inside of `Path`. So whatever is about contents is answered
+    here, from `parts` alone, or raises TypeError; inherited is only what joins names and takes them apart.
     """
 
     __slots__ = ()
 
+    # What an object has not, or what Python 3.11 has not yet: inherited, it would look on this machine's disk.
+    chmod = group = hardlink_to = lchmod = link_to = lstat = owner = readlink = rename = replace = rmdir = (
+        _needs_disk
+    )
+    is_block_device = is_char_device = is_fifo = is_junction = is_mount = is_socket = is_symlink = _needs_disk
+    samefile = symlink_to = touch = write_text = cwd = home = as_uri = is_reserved = _needs_disk
+    copy = copy_into = from_uri = full_match = info = move = move_into = walk = _needs_disk
+
     def __str__(self) -> str:
-        scheme, *names = self.parts
+        scheme, *names = self.parts or ("",)
         return f"{scheme}//{'/'.join(names)}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectPath) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
 
     def __repr__(self) -> str:
         return f"ObjectPath({str(self)!r})"
@@ -146,7 +168,7 @@ class ObjectPath(PosixPath):
         return str(self)
 
     def __fspath__(self) -> NoReturn:
-        raise TypeError(f"{self}: an object has no place on a disk")
+        _refused(self)
 
     @property
     def filesystem(self) -> Any:
@@ -157,26 +179,26 @@ class ObjectPath(PosixPath):
         """The name that the filesystem knows it by: bucket/name."""
         return "/".join(self.parts[1:])
 
-    def _info(self) -> Any:
+    def _described(self) -> Any:
         from pyarrow import fs
 
         with _asking(self):
             info = self.filesystem.get_file_info(self.key)
         return None if info.type == fs.FileType.NotFound else info
 
-    def exists(self) -> bool:
-        return self._info() is not None
+    def exists(self, *, follow_symlinks: bool = True) -> bool:
+        return self._described() is not None
 
-    def is_file(self) -> bool:
-        info = self._info()
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        info = self._described()
         return info is not None and bool(info.is_file)
 
-    def is_dir(self) -> bool:
-        info = self._info()
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        info = self._described()
         return info is not None and not info.is_file
 
     def stat(self, *, follow_symlinks: bool = True) -> Any:
-        info = self._info()
+        info = self._described()
         if info is None:
             raise FileNotFoundError(2, "No such object", str(self))
         return SimpleNamespace(st_size=info.size or 0, st_mtime_ns=info.mtime_ns or 0)
@@ -229,6 +251,21 @@ class ObjectPath(PosixPath):
 
     def absolute(self) -> "ObjectPath":
         return self
+
+    def expanduser(self) -> "ObjectPath":
+        return self
+
+    def is_relative_to(self, other: "str | os.PathLike[str]", *_deprecated: object) -> bool:
+        return isinstance(other, ObjectPath) and self.parts[: len(other.parts)] == other.parts
+
+    def relative_to(self, other: "str | os.PathLike[str]", *_deprecated: object) -> Path:  # type: ignore[override]
+        """The names below another object. Without a bucket they are no object any more."""
+        if not isinstance(other, ObjectPath) or not self.is_relative_to(other):
+            raise ValueError(f"{self} is not below {other}")
+        return Path(*self.parts[len(other.parts) :])
+
+    def match(self, pattern: str, **options: Any) -> bool:  # type: ignore[override]
+        return PurePosixPath(*self.parts).match(pattern, **options)
 
     def iterdir(self) -> Generator["ObjectPath", None, None]:
         yield from self._below(recursive=False)

@@ -9,7 +9,7 @@ import pytest
 from asd_ray.command import InputError, Parser
 from asd_ray.files import remove_unfinished, write_whole, writing
 from asd_ray.locks import folder_lock
-from asd_ray.places import is_object, place, ray_storage, remove_folder, sizes
+from asd_ray.places import ObjectPath, is_object, place, ray_storage, remove_folder, sizes
 
 
 def test_a_url_is_an_object_and_everything_else_a_path() -> None:
@@ -30,6 +30,26 @@ def test_names_are_joined_and_taken_apart_as_those_of_paths() -> None:
     assert f"{run.with_name('second')}" == "gs://bucket/runs/second"
 
 
+def test_names_below_another_object_are_a_path_of_any_folder() -> None:
+    run = place("s3://bucket/run")
+    below = (run / "fan" / "train" / "0.parquet").relative_to(run)
+    assert below == Path("fan/train/0.parquet")
+    assert str(run / below) == "s3://bucket/run/fan/train/0.parquet"
+    assert (run / "fan").is_relative_to(run)
+    for other in (place("s3://bucket/ru"), place("gs://bucket/run"), Path("s3:/bucket/run")):
+        assert not (run / "fan").is_relative_to(other)
+        with pytest.raises(ValueError, match="s3://bucket/run/fan is not below "):
+            (run / "fan").relative_to(other)
+
+
+def test_objects_are_told_apart_and_put_in_order_by_their_names() -> None:
+    first, second = place("s3://bucket/a"), place("s3://bucket/b")
+    assert sorted({second, first, place("s3://bucket/a/")}) == [first, second]
+    assert first not in (second, Path("s3:/bucket/a"), Path("s3://bucket/a"), place("gs://bucket/a"))
+    assert first.match("bucket/?")
+    assert not first.match("*.yaml")
+
+
 @pytest.mark.parametrize("text", ["ftp://host/x", "s3://", "s3:///runs", "s3://bucket/x?endpoint_override=h"])
 def test_other_urls_are_refused_in_a_line(text: str) -> None:
     with pytest.raises(InputError, match="give ") as raised:
@@ -45,15 +65,30 @@ def test_a_command_line_with_such_a_url_is_told_why(capsys: pytest.CaptureFixtur
     assert "--run: ftp://host/x: ftp:// is not supported; give s3://" in capsys.readouterr().err
 
 
+FROM_THE_NAME = {
+    *("anchor", "drive", "name", "parent", "parents", "parser", "parts", "root", "stem", "suffix", "suffixes"),
+    *("is_absolute", "joinpath", "with_name", "with_segments", "with_stem", "with_suffix"),
+}
+
+
 def test_an_object_never_stands_for_a_file_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = place("s3://bucket/run")
-    for touch in (run.touch, run.rmdir, lambda: open(run)):  # noqa: PTH123, SIM115
-        with pytest.raises(TypeError, match="no place on a disk"):
-            touch()
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "s3:" / "bucket" / "run").mkdir(parents=True)
+    run, refused = place("s3://bucket/run"), vars(ObjectPath)["touch"]
+    for name in [name for name, value in vars(ObjectPath).items() if value is refused]:
+        with pytest.raises(TypeError, match="s3://bucket/run: an object has no place on a disk"):
+            getattr(run, name)()
+    with pytest.raises(TypeError, match="no place on a disk"):
+        open(run)  # noqa: PTH123, SIM115
+    with pytest.raises(TypeError, match="cannot be opened with mode w"):
+        run.open("w")
+
+
+def test_whatever_a_path_of_this_python_can_do_an_object_does_itself_or_refuses() -> None:
+    inherited = {name for name in dir(Path) if not name.startswith("_") and name not in vars(ObjectPath)}
+    assert inherited <= FROM_THE_NAME
 
 
 def test_what_is_written_is_read_back_by_every_way_of_reading(bucket: Path) -> None:

@@ -1,5 +1,6 @@
 """Systems by name. A new one is one file with its network, and one line in SYSTEMS."""
 
+import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from asd_ray.spelling import suggestion
 
 Assemble = Callable[..., nn.Module]
 BY_MARGIN = MarginLoss()
+CONTRAST = frozenset({"pytorch_metric_learning"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,20 @@ class System:
     is_published: bool = True
     averages: bool = False  # whether the mean of the weights over the steps is what is read
     compiles: bool = True  # whether a compiled training step was found to be worth it
+    packages: frozenset[str] = frozenset()  # of the extra `systems`, that the network or the loss imports late
 
     def __post_init__(self) -> None:
         if self.mel.num_frames != NUM_FRAMES:  # log-mels of all systems are kept one above the other
             raise ValueError(f"a log-mel of {self.mel.num_frames} frames a clip; its hop must make {NUM_FRAMES}")
 
 
-def _own_error(network: Callable[..., nn.Module], *, mel: MelSettings, least_ids: int = 1) -> System:
+def _own_error(
+    network: Callable[..., nn.Module],
+    *,
+    mel: MelSettings,
+    least_ids: int = 1,
+    packages: frozenset[str] = frozenset(),
+) -> System:
     """A system with a network per machine type, and a score of its own."""
     return System(
         network=network,
@@ -58,6 +67,7 @@ def _own_error(network: Callable[..., nn.Module], *, mel: MelSettings, least_ids
         numbers=frozenset(),
         least_ids=least_ids,
         compiles=False,
+        packages=packages,
     )
 
 
@@ -73,6 +83,7 @@ SYSTEMS: dict[str, System] = {
         start={"margin": 0.4, "temperature": 0.02},
         averages=True,
         compiles=False,
+        packages=CONTRAST,
     ),
     "clp_scf": System(
         network=stgram.Stgram,
@@ -82,11 +93,14 @@ SYSTEMS: dict[str, System] = {
         start={"temperature": 0.07},  # usual
         is_published=False,
         compiles=False,
+        packages=CONTRAST,
     ),
     "ae": _own_error(autoencoder.Autoencoder, mel=autoencoder.MEL),
     "idnn": _own_error(autoencoder.Idnn, mel=autoencoder.MEL),
-    "mobilenetv2": _own_error(mobilenetv2.MobileNetV2, mel=mobilenetv2.MEL, least_ids=2),
-    "glow_aff": _own_error(glow.GlowAff, mel=glow.MEL),
+    "mobilenetv2": _own_error(
+        mobilenetv2.MobileNetV2, mel=mobilenetv2.MEL, least_ids=2, packages=frozenset({"torchvision"})
+    ),
+    "glow_aff": _own_error(glow.GlowAff, mel=glow.MEL, packages=frozenset({"normflows"})),
 }
 
 
@@ -120,14 +134,31 @@ def check_class_types(systems: Iterable[str], class_types: Sequence[str]) -> Non
             )
 
 
+def check_packages(systems: Iterable[str]) -> None:
+    """Raises InputError for the first system with a package that is not installed, or cannot be loaded."""
+    for system in systems:
+        for package in sorted(find_system(system).packages):
+            try:
+                importlib.import_module(package)
+            except (ImportError, OSError, RuntimeError) as error:
+                name = package.replace("_", "-")
+                if isinstance(error, ModuleNotFoundError) and error.name == package:
+                    why = f"the package {name} is not installed; run: pip install 'asd-ray[systems]'"
+                else:  # what is compiled for another torch
+                    reason = " ".join(str(error).split())[:200]
+                    why = f"{name} cannot be loaded ({reason}); install the {name} that belongs to this torch"
+                raise InputError(f"{system}: {why}") from None
+
+
 def build_module(name: str, *, width: float, class_types: Sequence[str]) -> nn.Module:
     """The module of a system, freshly initialised from torch's global generator: seed it before the call.
 
     `class_types`: the machine type of each class. Raises InputError for an unknown name, a width that is not a
-    positive number, or classes that the system cannot learn from.
+    positive number, classes that the system cannot learn from, or a package of the system that is missing.
     """
     system = find_system(name)
     if not (math.isfinite(width) and width > 0):
         raise InputError(f"width {width} of {name}; use a positive number, 1.0 for the published network")
     check_class_types([name], class_types)
+    check_packages([name])
     return system.assemble(system.network, width=width, class_types=class_types)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
+from asd_ray.models.mel_filters import mel_filters
 
 FRAMES_AT_ONCE = 160  # half of a clip's: frames and spectrum fill 2.6 MB
 NUM_GROUPS = 8  # of neighbouring filters; more groups skip more zeros, fewer make larger products
@@ -73,14 +73,12 @@ class LogMel(nn.Module):
     def __init__(self, settings: MelSettings | None = None) -> None:
         super().__init__()
         self.settings = settings or MelSettings()
-        filters_SF = torchaudio.functional.melscale_fbanks(
-            n_freqs=self.settings.n_fft // 2 + 1,
-            f_min=0.0,
-            f_max=SAMPLE_RATE / 2,
-            n_mels=self.settings.num_mels,
+        filters_SF = mel_filters(
+            num_bins=self.settings.n_fft // 2 + 1,
+            num_mels=self.settings.num_mels,
             sample_rate=SAMPLE_RATE,
-            norm=self.settings.norm,
             mel_scale=self.settings.mel_scale,
+            norm=self.settings.norm,
         )
         self.bands = []  # each group of filters sees only the spectrum bins from `low` to `high`
         for index, group_SF in enumerate(filters_SF.chunk(NUM_GROUPS, dim=1)):

@@ -28,6 +28,8 @@ from asd_ray.data.shards import (
     usable,
     write_shard,
 )
+from asd_ray.files import write_whole
+from asd_ray.places import sizes
 
 
 def noise_wav(path: Path, *, seed: int, samples: int = NUM_SAMPLES) -> Path:
@@ -126,6 +128,14 @@ def test_a_whole_shard_is_not_written_again(root: Path, tmp_path: Path) -> None:
     assert [result.reused for result in second] == [True] * 5
     assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*.parquet")}
     assert again == manifest
+
+
+def test_stale_shards_go_from_a_store_too_and_nothing_else_does(bucket: Path) -> None:
+    kept, stale = "fan/train/00000-0123456789ab.parquet", "fan/train/00000-ba9876543210.parquet"
+    for name in (kept, stale, "fan/train/mine.parquet"):
+        write_whole(bucket / name, name)
+    shards._remove_stale(bucket, keep=frozenset({kept}))
+    assert set(sizes(bucket, [])) == {kept, "fan/train/mine.parquet"}
 
 
 def test_a_changed_recording_renews_its_shard_only_and_the_stale_one_goes(root: Path, tmp_path: Path) -> None:

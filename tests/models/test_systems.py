@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from asd_ray.command import InputError
 from asd_ray.config import TUNABLE
 from asd_ray.data.blocks import NUM_FRAMES
-from asd_ray.models import SYSTEMS, build_module, check_class_types
+from asd_ray.models import SYSTEMS, build_module, check_class_types, check_packages
 from asd_ray.models.sgram import LogMel, MelSettings
 from asd_ray.scoring.scores import SCORES
+from tests.hidden import hidden
 
 TYPES = ["fan"] * 4 + ["pump"] * 3
 
@@ -115,6 +116,38 @@ def test_telling_ids_apart_needs_two_of_them() -> None:
     with pytest.raises(InputError, match=message):
         check_class_types(SYSTEMS, types)
     check_class_types(set(SYSTEMS) - {"mobilenetv2"}, [*types, "", "valve"])
+
+
+EXTRA = {
+    "clp_scf": "pytorch-metric-learning",
+    "glow_aff": "normflows",
+    "mobilenetv2": "torchvision",
+    "os_scl": "pytorch-metric-learning",
+}
+
+
+@pytest.mark.parametrize(("name", "package"), EXTRA.items())
+def test_a_system_without_its_package_says_what_to_install(name: str, package: str) -> None:
+    message = rf"^{name}: the package {package} is not installed; run: pip install 'asd-ray\[systems\]'$"
+    with hidden(package.replace("-", "_")):
+        with pytest.raises(InputError, match=message):
+            check_packages(["tastgram", name])
+        with pytest.raises(InputError, match=message):
+            build_module(name, width=0.125, class_types=TYPES)
+
+
+def test_a_package_for_another_torch_is_said_to_be_one() -> None:
+    broken = RuntimeError("operator torchvision::nms\ndoes not exist")
+    message = r"^mobilenetv2: torchvision cannot be loaded \(operator torchvision::nms does not exist\); install "
+    with hidden("torchvision", error=broken), pytest.raises(InputError, match=message):
+        check_packages(SYSTEMS)
+
+
+def test_all_other_systems_need_none_of_these_packages() -> None:
+    with hidden(*(package.replace("-", "_") for package in EXTRA.values())):
+        for name in SYSTEMS.keys() - EXTRA:
+            _, embedding_BE, _ = heard(name)
+            assert embedding_BE.isfinite().all()
 
 
 def test_idnn_guesses_the_centre_frame_and_never_sees_it() -> None:
