@@ -12,9 +12,9 @@ import torch
 import yaml
 from ray._private.utils import get_num_cpus
 
+from asd_ray.clip import bytes_per_clip
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
-from asd_ray.data.blocks import bytes_per_clip
 from asd_ray.placement import living_nodes
 from asd_ray.search.elastic import AS_MANY_AS_COME, Amounts, Cluster, decide
 

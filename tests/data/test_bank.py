@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from asd_ray.clip import BYTES_PER_CLIP, NUM_MELS
 from asd_ray.command import InputError
 from asd_ray.data.bank import Source, Streamed, _without_small_end
-from asd_ray.data.blocks import BYTES_PER_CLIP, NUM_MELS, collect
+from asd_ray.data.blocks import collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Batch, Resident
 from asd_ray.data.synthetic import write_corpus
