@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The example of asd_ray.api is a whole search."""
     for item in items:
         if item.name == "asd_ray.api":
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.extra)
 
 
 @pytest.fixture(scope="session")
