@@ -105,7 +105,7 @@ def test_what_is_confirmed_is_not_trained_again(folder: Path, trainer: Commander
     assert trainer.trained == []
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.parametrize("epochs_before", [3, 5, 8])
 def test_a_search_killed_anywhere_goes_on_and_repeats_nothing(
     small_shards: Path, tmp_path: Path, trainer: Commander, epochs_before: int
