@@ -178,10 +178,10 @@ def _quiet() -> Iterator[None]:
     Also where somebody else has started Ray, and has it print what workers write.
     """
     levels = {
-        # Train and Data say in which state they are; a lane that ends says why.
+        # They say in which state they are, with tracebacks of what is retried; a lane that ends says why, and a
+        # trial that fails for good is reported with its reason.
         "ray.data": logging.ERROR,
-        "ray.train": logging.ERROR,
-        # It prints tracebacks of what is retried; a trial that fails for good is reported with its reason.
+        "ray.train": logging.CRITICAL,
         "ray.tune": logging.CRITICAL,
     }
     before = {name: logging.getLogger(name).level for name in levels}

@@ -30,6 +30,7 @@ import torch
 
 from asd_ray.clip import BYTES_PER_CLIP
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
+from asd_ray.data.ahead import fulfilled
 from asd_ray.data.bank import Source, Streamed
 from asd_ray.data.blocks import collect
 from asd_ray.data.prepare import prepare
@@ -78,7 +79,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def start_lane(number: int, clips: ray.data.Dataset, settings: LaneSettings) -> Lane:
     """A lane whose worker has read every clip."""
-    started = Lane(f"lane-{number}", clips, settings)
+    started = Lane(f"lane-{number}", fulfilled(clips), settings)
     end = time.monotonic() + UP_S
     while not ray.get(started.mailbox.about.remote())["lives"]:
         if time.monotonic() > end:

@@ -25,6 +25,7 @@ import torch
 
 from asd_ray.clip import BYTES_PER_CLIP
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
+from asd_ray.data.ahead import fulfilled
 from asd_ray.data.prepare import prepare
 from asd_ray.runtime import local_ray
 from asd_ray.search import lanes as search_lanes
@@ -75,7 +76,9 @@ def measure(size: int, folder: Path) -> Found:
         classes = len(plan.manifest.classes)
         with (
             watching() as peak,
-            search_lanes.warm_lanes(share, bank, num_classes=classes, scratch=folder / "train") as lanes,
+            search_lanes.warm_lanes(
+                share, fulfilled(bank), num_classes=classes, scratch=folder / "train"
+            ) as lanes,
         ):
             link = acquire(lambda: [lane.mailbox for lane in lanes], "bench")
             link.start(order)

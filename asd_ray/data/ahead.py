@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Ahead(Generic[T]):
@@ -33,7 +35,7 @@ class Ahead(Generic[T]):
         self._thread.join()
         if self._error is not None:
             raise self._error
-        while self._made:
+        while self._made and not self._stop.is_set():
             yield self._made.pop(0)
 
     def stop(self) -> None:
@@ -49,3 +51,30 @@ def ahead(make: Callable[[], Iterable[T]]) -> Iterator[Ahead[T]]:
         yield begun
     finally:
         begun.stop()
+
+
+@contextmanager
+def promised(begun: Ahead[T], use: Callable[[Iterable[T]], U]) -> "Iterator[Future[U]]":
+    """What is made of them, in a thread that has ended when the block does."""
+    future: Future[U] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(use(begun.take()))
+        except Exception as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="promised")
+    thread.start()
+    try:
+        yield future
+    finally:
+        begun.stop()
+        thread.join()
+
+
+def fulfilled(value: U) -> "Future[U]":
+    """A promise of what is there already."""
+    future: Future[U] = Future()
+    future.set_result(value)
+    return future

@@ -5,12 +5,12 @@ libraries, is imported where it is needed: a call that finds nothing to do is sp
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.data.ahead import ahead
+from asd_ray.data.ahead import ahead, fulfilled, promised
 from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest
 from asd_ray.places import place, remove_folder
 from asd_ray.runtime import QUIET, environment
@@ -101,19 +101,28 @@ def _run_on_ray(
         return source_of(shards, run.systems, visible_labels=visible_labels).tables()
 
     early = address is None and clips < FEWEST_CLIPS_FOR_RAY and run.config.lanes.resident != "stream"
-    with ahead(tables) if early else nullcontext() as begun, ray_with_room(address, clips, run) as room:
-        from asd_ray.data.bank import Kept
+    with (
+        ahead(tables) if early else nullcontext() as begun,
+        ray_with_room(address, clips, run) as room,
+        ExitStack() as stack,
+    ):
+        from asd_ray.data.bank import Bank, Kept
         from asd_ray.search.lanes import read_clips
         from asd_ray.search.tuner import run_trials
 
         read = partial(read_clips, shards, run.systems, visible_labels=visible_labels, streams=room.streams)
+
+        def keep(tables: "Iterable[pa.Table]") -> Bank:
+            return Kept.of(tables)
+
+        promise = stack.enter_context(promised(begun, keep)) if begun and not room.streams else None
         return run_trials(
             folder,
             run,
             studies,
             trials=trials,
             room=room,
-            read=(lambda: Kept.of(begun.take())) if begun and not room.streams else read,
+            read=(lambda: promise) if promise else (lambda: fulfilled(read())),
             scratch=scratch,
             tell=tell,
             deadline=deadline,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig
+from asd_ray.data.ahead import fulfilled
 from asd_ray.runtime import local_ray
 from asd_ray.search.driver import scratch_folder
 from asd_ray.search.lanes import read_clips, warm_lanes
@@ -46,7 +47,7 @@ def train_full(
         share = share_out(config.lanes, trials=1, clips=0 if room.streams else clips)
         bank = read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=room.streams)
         num_classes = len(plan.manifest.classes)
-        with warm_lanes(share, bank, num_classes=num_classes, scratch=scratch) as (lane,):
+        with warm_lanes(share, fulfilled(bank), num_classes=num_classes, scratch=scratch) as (lane,):
             try:
                 link = acquire(lambda: [lane.mailbox], owner="train", deadline=config.lanes.deadline)
                 train_epochs(link, order, on_epoch=on_epoch)

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from asd_ray.data.bank import Bank, Source
 from asd_ray.models import mels_of
 from asd_ray.models.sgram import LogMels
 from asd_ray.search.budget import Deadline
-from asd_ray.search.elastic import FixedLanes, Lanes
+from asd_ray.search.elastic import Lanes
 from asd_ray.search.events import Tell
 from asd_ray.search.pool import LanePool, pool_of_lanes
 from asd_ray.search.resources import Room, Share, share_cluster, share_out
@@ -21,7 +23,7 @@ from asd_ray.sight import Sight
 from asd_ray.training.lane import Lane, LaneSettings, name_lane
 from asd_ray.training.link import list_lanes
 
-Read = Callable[[], Bank]
+Read = Callable[[], "Future[Bank]"]  # the clips: read when it returns, or being read
 QUIT_S = 30.0
 LOOK_S = 1.0  # for nodes of a cluster
 
@@ -35,15 +37,49 @@ def lanes_of_machine(
     read: Read,
     scratch: Path,
     tell: Tell,
-) -> Iterator[tuple[Share, Bank, Lanes]]:
+) -> Iterator[tuple[Share, "Future[Bank]", Lanes]]:
     """As many lanes as fit what there is, for the length of a block; with the clips that they train on."""
     clips = 0 if room.streams else room.clips
     share = share_out(run.config.lanes, trials=trials, clips=clips, log_mels=len(mels_of(run.systems)))
     tell(room.words)
-    bank = read()
     tell(f"starting {share}")
-    with warm_lanes(share, bank, num_classes=len(run.corpus.classes), scratch=scratch):
-        yield share, bank, FixedLanes(share.count)
+    # Lanes start while the clips are read: both take seconds.
+    clips_to_come: Future[Bank] = Future()
+    with warm_lanes(share, clips_to_come, num_classes=len(run.corpus.classes), scratch=scratch):
+        reading = read()
+        reading.add_done_callback(lambda done: _pass_on(done, clips_to_come))
+        if share.inline:
+            reading.result()
+        try:
+            yield share, clips_to_come, _LanesOfMachine(share.count, clips_to_come)
+        except SearchStoppedError:
+            if clips_to_come.done():
+                clips_to_come.result()  # where they could not be read: raises what can be mended
+            raise
+
+
+def _pass_on(done: "Future[Bank]", to: "Future[Bank]") -> None:
+    error = done.exception()
+    if error is None:
+        to.set_result(done.result())
+    else:
+        to.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _LanesOfMachine:
+    """As many as there were at the start; none will ever train where the clips cannot be read."""
+
+    room: int
+    clips: "Future[Bank]"
+
+    @property
+    def trouble(self) -> str:
+        error = self.clips.exception() if self.clips.done() else None
+        return "" if error is None else str(error)
+
+    def want(self, trials: int) -> None:
+        """They stay as they are."""
 
 
 @contextmanager
@@ -57,7 +93,7 @@ def lanes_of_cluster(
     deadline: Deadline,
     tell: Tell,
     sight: Sight | None = None,
-) -> Iterator[tuple[Share, Bank, Lanes] | None]:
+) -> Iterator[tuple[Share, "Future[Bank]", Lanes] | None]:
     """Lanes that come and go with the nodes of a cluster; None when the deadline comes before the first of them.
 
     Raises SearchStoppedError when no lane can live on the nodes that come.
@@ -110,7 +146,7 @@ def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str
 
 
 @contextmanager
-def warm_lanes(share: Share, clips: Bank, *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
+def warm_lanes(share: Share, clips: "Future[Bank]", *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
     """Warm lanes for the length of a block; they quit one beside the other."""
     if share.inline:
         yield []

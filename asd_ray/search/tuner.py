@@ -3,6 +3,7 @@
 Tune's own state is disposable; what is known lies in the studies.
 """
 
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def _tune(
     searcher: StudySearcher,
     *,
     share: Share,
-    clips: Bank,
+    clips: "Future[Bank]",
     scratch: Path,
 ) -> None:
     """Run trials until the searcher has no more. Raises SearchStoppedError."""
@@ -96,7 +97,7 @@ def _tune(
         raise SearchStoppedError(searcher.trouble)
 
 
-def _trainable(folder: Path, run: Run, *, share: Share, clips: Bank) -> Any:
+def _trainable(folder: Path, run: Run, *, share: Share, clips: "Future[Bank]") -> Any:
     """What Tune runs: a thin client of the lanes, or, inline, the training itself."""
     epochs = run.config.train.epochs
     fixed: dict[str, Any] = {
@@ -108,7 +109,7 @@ def _trainable(folder: Path, run: Run, *, share: Share, clips: Bank) -> Any:
         "score_at": (*rungs(epochs, run.config.search.eta), epochs),
     }
     if share.inline:
-        fixed |= {"clips": clips, "num_classes": len(run.corpus.classes)}
+        fixed |= {"clips": clips.result(), "num_classes": len(run.corpus.classes)}
         return tune.with_resources(tune.with_parameters(InlineTrial, **fixed), share.resources)
     # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need. Here, for
     # this node stays, and no other may be kept from being given back.

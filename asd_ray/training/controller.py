@@ -7,6 +7,7 @@ core before it does anything, and which can die. Nothing here is public in Ray 2
 
 import asyncio
 import threading
+from concurrent.futures import Future, wait
 from typing import Any
 
 import ray
@@ -15,19 +16,22 @@ from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from asd_ray.data.bank import Bank
+from asd_ray.training.handover import get_ready, hand_over
 from asd_ray.training.link import Handle
 
-LOOK_S = 0.5  # how often a thread that waits for room looks whether it still shall
+LOOK_S = 0.5  # how often a thread that waits, for room or for clips, looks whether it still shall
 
 
-class AbandonedError(Exception):
-    """The owner of a Train run has ended it."""
+class AbandonedError(BaseException):
+    """The owner of a Train run has ended it. No Exception: Train would try again."""
 
 
 class Tether:
@@ -134,6 +138,31 @@ class LaneWorkerGroup(WorkerGroup):
         )
 
 
+class HandsOverClips(WorkerGroupCallback):
+    """Has the workers get ready while the clips are read, and hands them over before their loop begins."""
+
+    def __init__(self, clips: "Future[Bank]", tether: Tether, mailbox: Handle) -> None:
+        self._clips, self._tether, self._mailbox = clips, tether, mailbox
+
+    def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
+        ready: Any = worker_group.execute_async(get_ready)
+        clips = self._wait()
+        ray.get(ready)
+        worker_group.execute(hand_over, clips)
+
+    def _wait(self) -> "Bank":
+        while not self._clips.done():
+            if self._tether.is_cut():
+                raise AbandonedError
+            wait([self._clips], timeout=LOOK_S)
+        error = self._clips.exception()
+        if error is not None:  # whoever reads them says what it was
+            ray.get(self._mailbox.close.remote(f"the clips cannot be read: {error}"))
+            self._tether.cut()
+            raise AbandonedError
+        return self._clips.result()
+
+
 _needed = threading.local()  # of the thread that starts a worker group: how many workers it is to have
 
 
@@ -194,17 +223,20 @@ class LaneController(TrainController):
 class OwnedTrainer(TorchTrainer):
     """A TorchTrainer whose `fit` runs in the calling thread, and that can be ended from another one."""
 
-    def __init__(self, *arguments: Any, tether: Tether, mailbox: Handle, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, clips: "Future[Bank]", tether: Tether, mailbox: Handle, **options: Any
+    ) -> None:
         workers = options["scaling_config"].num_workers
         backend: BackendConfig = AloneConfig() if workers == 1 else TorchConfig()
         super().__init__(*arguments, torch_config=backend, **options)  # type: ignore[arg-type]
-        self._tether, self._mailbox = tether, mailbox
+        self._clips, self._tether, self._mailbox = clips, tether, mailbox
 
     def _create_default_callbacks(self) -> list[Any]:
         """Train's, without those that start a process each for what lanes do themselves or do not need."""
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
         unneeded = (PlacementGroupCleanerCallback, DatasetsCallback)
-        return [callback for callback in callbacks if not isinstance(callback, unneeded)]
+        hands_over = HandsOverClips(self._clips, self._tether, self._mailbox)
+        return [*(callback for callback in callbacks if not isinstance(callback, unneeded)), hands_over]
 
     def _initialize_and_run_controller(self, **options: Any) -> Result:
         policy = AsksNothing(scaling_config=self.scaling_config)  # type: ignore[arg-type]  # the one of Train

@@ -12,6 +12,7 @@ command again: the trial goes on from its state file.
 import contextlib
 import threading
 import uuid
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from asd_ray.data.bank import Bank
 from asd_ray.placement import on_this_node
 from asd_ray.places import ray_storage
 from asd_ray.sight import Sight
-from asd_ray.training.controller import OwnedTrainer, TellDeath, Tether, serve_in_worker
+from asd_ray.training.controller import AbandonedError, OwnedTrainer, TellDeath, Tether, serve_in_worker
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import Mailbox
 
@@ -47,7 +48,8 @@ class LaneSettings:
 class Lane:
     """One persistent Train run, started and owned by the driver."""
 
-    def __init__(self, name: str, clips: Bank, settings: LaneSettings) -> None:
+    def __init__(self, name: str, clips: "Future[Bank]", settings: LaneSettings) -> None:
+        """`clips` may be read while the workers start."""
         self.name, self._clips, self._settings = name, clips, settings
         # It costs no CPU, and comes back if it is killed: the group then says hello again.
         # It sits with the driver, so that it outlives every other node, and keeps none from being given back.
@@ -75,6 +77,8 @@ class Lane:
         why = ASKED_TO_QUIT
         try:
             self._trainer().fit()
+        except AbandonedError:
+            why = ""
         except Exception as error:  # of any kind, and of any thread of Train's
             why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         if not self._tether.is_cut():  # else Ray may be shut down next, and ends a process that calls it then
@@ -87,13 +91,13 @@ class Lane:
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         return OwnedTrainer(
             serve_in_worker,
+            clips=self._clips,
             tether=self._tether,
             mailbox=self.mailbox,
             train_loop_config={
                 "mailbox": self.mailbox,
                 "num_classes": self._settings.num_classes,
                 "resident": config.resident,
-                "clips": self._clips,
                 "sight": self._settings.sight,
                 "cpus": config.cpus,
                 "gpus": config.gpus or 1.0,

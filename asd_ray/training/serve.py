@@ -13,6 +13,7 @@ import torch.distributed
 from ray.train.collective import broadcast_from_rank_zero
 
 from asd_ray.data.bank import take_in
+from asd_ray.training.handover import handed_over
 from asd_ray.training.link import Handle
 from asd_ray.training.mailbox import QUIT, Command
 from asd_ray.training.memory import watch_memory
@@ -52,7 +53,7 @@ def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, int(loop_config["cpus"])))
     device = ray.train.torch.get_device()
-    clips = take_in(loop_config["clips"], loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    clips = take_in(handed_over(), loop_config["resident"], device, gpu_share=loop_config["gpus"])
     wrap = _data_parallel if world > 1 else _alone
     return Server(clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap)
 
