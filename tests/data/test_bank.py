@@ -13,8 +13,9 @@ import torch
 
 from asd_ray.clip import BYTES_PER_CLIP, NUM_MELS
 from asd_ray.command import InputError
-from asd_ray.data.bank import Source, Streamed, _without_small_end
+from asd_ray.data.bank import Kept, Source, Streamed, _without_small_end, take_in
 from asd_ray.data.blocks import collect
+from asd_ray.data.manifest import Manifest
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Batch, Resident
 from asd_ray.data.synthetic import write_corpus
@@ -103,6 +104,23 @@ def test_a_damaged_shard_is_named_in_the_middle_of_a_stream(source: Source, tmp_
     shard.write_bytes(content)
     with pytest.raises(InputError, match=r"train/00000-\w+\.parquet: damaged"):
         epoch(streamed, seed=1, types=("fan",))
+
+
+@pytest.mark.extra
+def test_clips_that_ray_data_reads_are_those_that_the_driver_reads(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    manifest = Manifest.load(source.folder)
+    kept_types = ["fan", "pump"]  # 76 clips, which fit the store twice
+    shutil.copytree(source.folder, folder)
+    shards = tuple(shard for shard in manifest.shards if shard.machine_type in kept_types)
+    (folder / "manifest.json").write_text(manifest.model_copy(update={"shards": shards}).model_dump_json())
+    small = replace(source, folder=folder)
+    one, other = (take_in(kept, "shared", CPU) for kept in (Kept.of(small.tables()), small._kept_by_ray_data()))
+    assert one.labels.clip_id.tolist() == other.labels.clip_id.tolist()
+    assert len(one.labels) == sum(shard.rows for shard in shards) > 0
+    for index in range(len(one.labels)):
+        for mine, theirs in zip(one.row(index), other.row(index), strict=True):  # type: ignore[attr-defined]
+            assert np.array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize(
