@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine: `make tune` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := not slow and not extra and not gpu and not cluster
+SLOWEST := --durations=40 --durations-min=1
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -9,7 +11,7 @@ help:
 		/^[a-z-]+:/ && said {split($$1, name, ":"); sub(/[.:;,]( .*)?$$/, "", said); printf "make %-13s%s\n", name[1], said} \
 		!/^#/ {said = ""}' Makefile
 
-.PHONY: setup tune test test-cluster check soak bench bench-gpu clean lock
+.PHONY: setup tune test test-all test-cluster check coverage soak bench bench-gpu clean lock
 
 # The environment, in .venv
 setup: .venv/ready
@@ -30,18 +32,27 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/python launch/tune.py
 
-# Everything on one machine: make check, then the tests that start Ray, one after another, for each wants all cores.
+# What every change must pass: make check, then whole searches, killed and interrupted ones too; at most ten minutes on
+# two cores.
 test: check
-	$(BIN)/pytest -m "(slow or gpu) and not cluster"
+	$(BIN)/pytest $(SLOWEST) -m "slow or gpu"
+
+# Every test on one machine: as make test, and what takes long and seldom breaks.
+test-all: check
+	$(BIN)/pytest $(SLOWEST) -m "slow or gpu or extra"
 
 # Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
-# openssh-server, iproute2, rsync; some ten minutes, and what happens is shown as it does.
+# openssh-server, iproute2, rsync; some six minutes, and what happens is shown as it does.
 test-cluster: setup
-	$(BIN)/pytest -q -s -m cluster tests/cluster
+	$(BIN)/pytest -s --numprocesses 2 -m cluster tests/cluster
 
-# What to run before a commit: some six minutes on two cores, no Ray.
+# What to run before a commit: lint and the tests that start no Ray, two to four at a time; four minutes on two cores.
 check: setup lint
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 -m "not slow and not gpu and not cluster"
+	$(BIN)/pytest $(SLOWEST) --numprocesses logical --maxprocesses 4 --dist loadfile -m "$(FAST)"
+
+# Lines of asd_ray/ that no test of make test-all runs, in the processes that tests start, too. Some half an hour.
+coverage: setup
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered -m "not cluster"
 
 .PHONY: lint
 lint:

@@ -39,6 +39,7 @@ corpus of synthetic machines, with one trial of one epoch:
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig, params_of, signature, with_score
@@ -48,27 +49,25 @@ from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.files import remove_unfinished
 from asd_ray.models import check_class_types, check_packages, find_system
 from asd_ray.places import place
-from asd_ray.report.judging import judge, read_stand_ins
-from asd_ray.report.render import rebuild
-from asd_ray.report.scores import score_rows
-from asd_ray.report.summary import Summary
-from asd_ray.report.winners import WEIGHTS, write_best, write_weights
-from asd_ray.scoring.detector import score
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, PUBLISHED, best_score, check_score
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
+from asd_ray.search.driver import run_search
 from asd_ray.search.events import Tell
-from asd_ray.search.forecast import Forecast, list_clips, list_data, make_forecast
-from asd_ray.search.full import train_full
 from asd_ray.search.journal import run_lock
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.starts import read_starts
 from asd_ray.search.storage import check_storable, find_store
-from asd_ray.search.tuner import run_search
 from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
 from asd_ray.training.order import Report
+
+# What reports, detectors and forecasts need takes seconds to import: torch, matplotlib. A search starts Ray first.
+if TYPE_CHECKING:
+    from asd_ray.report.summary import Summary
+    from asd_ray.scoring.detector import score
+    from asd_ray.search.forecast import Forecast
 
 __all__ = [
     "find_shards",
@@ -80,6 +79,15 @@ __all__ = [
     "synthetic_dataset",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "score":
+        from asd_ray.scoring.detector import score
+
+        return score
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 SYNTHETIC = Path("datasets") / "synthetic"
 SHARDS = Path("shards")
@@ -122,12 +130,14 @@ def forecast(
     valid_fraction: float = 0.05,
     folder: Path | str | None = None,
     storage: str | None = None,
-) -> Forecast:
+) -> "Forecast":
     """What a search of a data folder (None: the built-in corpus) would do and take on this machine.
 
     Nothing is written; a few training steps are timed. `folder` and `storage` as the search has them. Raises
     InputError, as the search would.
     """
+    from asd_ray.search.forecast import list_clips, list_data, make_forecast
+
     find_space(config, space_name)
     data = None if data is None else place(data)
     if folder is not None:
@@ -176,7 +186,7 @@ def search(
     address: str | None = None,
     trackers: Sequence[Tracker] = (),
     call: str = "",
-) -> Summary:
+) -> "Summary":
     """Search the best config for every machine type; goes on with what the run folder holds.
 
     `shards` is a folder that `prepare` wrote, `folder` that of the run; `config` has the published settings unless
@@ -185,8 +195,8 @@ def search(
     PostgreSQL server to keep the studies in, not in the run folder; `deadline` is when this call ends (default:
     `search.hours` from now); `address` is that of a Ray cluster to search on, `auto` or host:port (default: this
     machine); `call` is the command, for the report. Raises InputError for what a user can mend, SearchStoppedError
-    (of `asd_ray.search.lanes`) when it cannot go on, as with a full disk, KeyboardInterrupt when interrupted: the
-    same call goes on.
+    (of `asd_ray.search.stopped`) when it cannot go on, as with a full disk, KeyboardInterrupt when interrupted:
+    the same call goes on.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     check_storable(folder, storage)
@@ -217,6 +227,8 @@ def search(
                     address=address,
                 )
             remove_unfinished(folder)
+            from asd_ray.report.render import rebuild
+
             return rebuild(folder, store=store)
 
 
@@ -232,6 +244,8 @@ def train(
 
     Goes on from the state in `folder` if there is one. Raises InputError, or TrainingFailedError.
     """
+    from asd_ray.search.full import train_full
+
     shards, folder = place(shards), place(folder)
     find_system(config.model.name)
     _check_scoring(config, [config.model.name])
@@ -272,6 +286,10 @@ def _write_detectors(
     shards: Path, folder: Path, config: RunConfig, *, plan: runfolder.Plan, machine_types: tuple[str, ...]
 ) -> list[Path]:
     """`<machine_type>.yaml` for every machine type of a finished training, with the weights beside them."""
+    from asd_ray.report.judging import judge, read_stand_ins
+    from asd_ray.report.scores import score_rows
+    from asd_ray.report.winners import WEIGHTS, write_best, write_weights
+
     model, paths = folder / WEIGHTS, []
     write_weights(folder / "state.pt", model, epochs=config.train.epochs)
     scores = read_shard(folder / "scores.parquet")

@@ -13,6 +13,7 @@ from typing import Literal
 SAMPLE_RATE = 16_000  # Hz: the rate of DCASE 2020 Task 2
 CLIP_SECONDS = 10  # the window that the published networks are built for
 NUM_SAMPLES = SAMPLE_RATE * CLIP_SECONDS
+NUM_MELS, NUM_FRAMES = 128, 313  # of a log-mel; those of all systems have as many frames
 AUDIO_SUFFIXES = (".wav", ".flac")
 
 Split = Literal["train", "valid", "test", "eval"]
@@ -21,6 +22,14 @@ _FOLDERS: dict[str, Split] = {"train": "train", "test": "test", "eval": "eval"} 
 
 _NAME = re.compile(r"(?:(normal|anomaly)_)?(id_[A-Za-z0-9]+)_(.+)")
 _MACHINE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def bytes_per_clip(log_mels: int) -> int:
+    """Of its samples and of so many log-mels, as workers hold them."""
+    return 2 * NUM_SAMPLES + 2 * log_mels * NUM_MELS * NUM_FRAMES
+
+
+BYTES_PER_CLIP = bytes_per_clip(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,10 @@ import ray
 import ray.data
 import torch
 
+from asd_ray.clip import BYTES_PER_CLIP
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.bank import Source, Streamed
-from asd_ray.data.blocks import BYTES_PER_CLIP, collect
+from asd_ray.data.blocks import collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Clips
 from asd_ray.runtime import local_ray

@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
+from asd_ray.clip import BYTES_PER_CLIP
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
-from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.prepare import prepare
 from asd_ray.runtime import local_ray
 from asd_ray.search import lanes as search_lanes

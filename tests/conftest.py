@@ -1,22 +1,30 @@
 """What tests share: a small corpus of synthetic machines, prepared once."""
 
+import fcntl
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+# Threads of torch that share a core with another test wait for each other, spinning: one log-mel takes a hundred
+# times as long. So a process that runs tests has one, as have the commands that it starts. Before torch comes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from asd_ray.places import place
 from tests import object_storage
 from tests.postgresql import Server, binaries, serving
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The example of asd_ray.api is a whole search."""
     for item in items:
         if item.name == "asd_ray.api":
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.extra)
 
 
 @pytest.fixture(scope="session")
@@ -45,57 +53,79 @@ def bucket(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """156 clips: six machine types, two machines of each."""
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """`made_once(name, make)`: a folder that `make` has filled, in whichever process of these tests came first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, complete = shared / name, shared / f"{name}.complete"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not complete.exists():
+                make(folder)
+                complete.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def dataset(made_once: MakeOnce) -> Path:
+    """156 clips: six machine types, two machines of each. Copy it before changing it, and all that follow."""
     from asd_ray.data.synthetic import write_corpus
 
-    root = tmp_path_factory.mktemp("dataset") / "machines"
-    return write_corpus(root, ids_per_type=2, train_per_id=5, test_normal_per_id=4, test_anomaly_per_id=4)
+    def make(folder: Path) -> None:
+        write_corpus(folder, ids_per_type=2, train_per_id=5, test_normal_per_id=4, test_anomaly_per_id=4)
+
+    return made_once("machines", make)
 
 
 @pytest.fixture(scope="session")
-def shards(dataset: Path) -> Path:
-    return prepared(dataset)
+def shards(dataset: Path, made_once: MakeOnce) -> Path:
+    return made_once("shards", lambda folder: prepared(dataset, folder))
 
 
 @pytest.fixture(scope="session")
-def small_dataset(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_dataset(dataset: Path, made_once: MakeOnce) -> Path:
     """52 of these clips: fan and pump."""
-    root = tmp_path_factory.mktemp("small") / "machines"
-    for name in ("fan", "pump"):
-        shutil.copytree(dataset / name, root / name)
-    return root
+
+    def make(folder: Path) -> None:
+        for name in ("fan", "pump"):
+            shutil.copytree(dataset / name, folder / name)
+
+    return made_once("small", make)
 
 
 @pytest.fixture(scope="session")
-def small_shards(small_dataset: Path) -> Path:
-    return prepared(small_dataset)
+def small_shards(small_dataset: Path, made_once: MakeOnce) -> Path:
+    return made_once("small-shards", lambda folder: prepared(small_dataset, folder))
 
 
 @pytest.fixture(scope="session")
-def finished_run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of two trials of one epoch, searched without Ray. Copy it before changing it."""
-    return searched(shards, tmp_path_factory, "search.trials=2")
+def finished_run(shards: Path, made_once: MakeOnce) -> Path:
+    """The run folder of two trials of one epoch, searched without Ray."""
+    return made_once("finished-run", lambda folder: searched(shards, folder, "search.trials=2"))
 
 
 @pytest.fixture(scope="session")
-def confirmed_run(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three trials of one epoch; the best two of both machine types confirmed with two seeds. Copy it first."""
-    return searched(small_shards, tmp_path_factory, "search.trials=3", "search.confirm=2", "search.seeds=2")
+def confirmed_run(small_shards: Path, made_once: MakeOnce) -> Path:
+    """Three trials of one epoch; the best two of both machine types confirmed with two seeds."""
+    settings = ["search.trials=3", "search.confirm=2", "search.seeds=2"]
+    return made_once("confirmed-run", lambda folder: searched(small_shards, folder, *settings))
 
 
-def prepared(dataset: Path) -> Path:
+def prepared(dataset: Path, out: Path) -> None:
     from asd_ray.data.prepare import prepare
 
-    out = dataset.parent / "shards"
     prepare(dataset, out)
-    return out
 
 
-def searched(shards: Path, tmp_path_factory: pytest.TempPathFactory, *settings: str) -> Path:
+def searched(shards: Path, folder: Path, *settings: str) -> Path:
+    """A run folder, of trials of one epoch unless the settings say more."""
     from tests import local_search
 
-    folder = tmp_path_factory.mktemp("runs") / "run"
     run, plan = local_search.begin(shards, folder, ["train.epochs=1", *settings])
     clips = local_search.clips_for(shards, plan)
     local_search.search(folder, run, local_search.Commander(clips, num_classes=len(run.corpus.classes)))

@@ -26,7 +26,7 @@ def test_children_get_their_memory_as_lanes_do(monkeypatch: pytest.MonkeyPatch) 
     assert "LD_PRELOAD" not in os.environ
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_workers_of_ray_do() -> None:
     with local_ray(cpus=1, object_store_bytes=100 * 2**20):
         there = ray.get(ray.remote(allocated_by_jemalloc).remote())

@@ -43,7 +43,7 @@ ALLOWED = {
     },
     "torchaudio": {"models/mel_filters.py"},
 }
-MAY_USE_RUNTIME = ALLOWED["ray"] | {"search/full.py", "search/lanes.py", "doctor/cluster.py"}
+MAY_USE_RUNTIME = ALLOWED["ray"] | {"search/driver.py", "search/full.py", "doctor/cluster.py"}
 LONGEST = 320
 
 

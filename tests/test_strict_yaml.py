@@ -98,9 +98,13 @@ def test_code_in_yaml_is_not_run(path: Path) -> None:
     assert message.startswith("file.yaml:1: could not determine a constructor")
 
 
-@pytest.mark.parametrize("depth", [100, 200_000])
-def test_a_bottomless_file_is_refused_before_it_exhausts_the_stack(path: Path, depth: int) -> None:
-    assert error_of(path, "[" * depth + "]" * depth) == "file.yaml:1: nested more than 32 deep"
+OURS, LIBYAMLS = "nested more than 32 deep", "exceeded maximum nesting depth"
+
+
+# libyaml reads ahead, and in the wheels of PyYAML 6.0.4 it has a bound of its own.
+@pytest.mark.parametrize(("depth", "told"), [(100, {OURS}), (200_000, {OURS, LIBYAMLS})])
+def test_a_bottomless_file_is_refused_before_it_exhausts_the_stack(path: Path, depth: int, told: set[str]) -> None:
+    assert error_of(path, "[" * depth + "]" * depth).removeprefix("file.yaml:1: ") in told
 
 
 def test_a_file_that_is_no_config_is_named(path: Path) -> None:

@@ -166,7 +166,7 @@ def main(arguments: argparse.Namespace) -> int:
     from asd_ray.console.ending import print_end
     from asd_ray.data.manifest import Manifest
     from asd_ray.search.budget import Deadline
-    from asd_ray.search.lanes import SearchStoppedError
+    from asd_ray.search.stopped import SearchStoppedError
     from asd_ray.search.storage import check_storable
     from asd_ray.tracking.tensorboard import TensorBoard
 

@@ -7,7 +7,6 @@ Streamed: a corpus that fits nowhere is read, and its log-mels computed, anew fo
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ import torch
 
 from asd_ray.clip import SPLITS
 from asd_ray.data.blocks import ToSgram, add_sgram, batch_of, blank_labels, collect, labels_of
-from asd_ray.data.manifest import Manifest, ShardEntry, read_labels, read_shard
+from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
 from asd_ray.placement import on_this_node, plain_errors, quiet_data_context
@@ -31,7 +30,6 @@ from asd_ray.placement import on_this_node, plain_errors, quiet_data_context
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-FEWEST_CLIPS_FOR_RAY = 2048  # fewer are read in the time that Ray Data takes to begin
 PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
 CLIPS_PER_READER = 256  # of a process that reads; fewer are read in the time that it takes to start one more
 SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
@@ -95,39 +93,6 @@ class Kept:
 
 
 Bank = Kept | Source  # clips that are kept, or to be streamed
-
-
-class ReadAhead:
-    """Reads the clips of a source in a thread of its own, while Ray starts."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._tables: list[pa.Table] = []
-        self._error: Exception | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True, name="reads ahead")
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            for table in self._source.tables():
-                self._tables.append(table)
-                if self._stop.is_set():
-                    return
-        except Exception as error:  # raised where the clips are wanted
-            self._error = error
-
-    def kept(self) -> Kept:
-        """Once Ray is there: all clips. Raises what reading raised, InputError for one."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        kept = Kept.of(self._tables)
-        self._tables.clear()
-        return kept
-
-    def stop(self) -> None:
-        self._stop.set()
 
 
 def _tasks(

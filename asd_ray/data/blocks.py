@@ -12,20 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from asd_ray.clip import NUM_SAMPLES
+from asd_ray.clip import NUM_FRAMES, NUM_SAMPLES
 from asd_ray.data.resident import PCM_SCALE, Batch, Block, Index, Labels, Resident
 
-NUM_MELS, NUM_FRAMES = 128, 313
 ToSgram = Callable[[torch.Tensor], torch.Tensor]  # wave (L,) float32 -> sgram (F, T) float32
 _TEXT = ("split", "machine_type", "machine_id")
-
-
-def bytes_per_clip(log_mels: int) -> int:
-    """Of its samples and of so many log-mels, as they are kept."""
-    return 2 * NUM_SAMPLES + 2 * log_mels * NUM_MELS * NUM_FRAMES
-
-
-BYTES_PER_CLIP = bytes_per_clip(1)
 
 
 def add_sgram(table: pa.Table, to_sgram: ToSgram) -> pa.Table:

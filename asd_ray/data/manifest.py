@@ -22,6 +22,8 @@ from asd_ray.invocation import call_of
 from asd_ray.places import is_object, sizes
 
 MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
+# Ray and its libraries take five to twenty seconds to begin; in one, a core prepares or reads some 200 clips.
+FEWEST_CLIPS_FOR_RAY = 2048
 SHARD_PATH = r"[A-Za-z0-9][A-Za-z0-9_-]*/(train|valid|test|eval)/\d{5}-[0-9a-f]{12}\.parquet"
 WINDOW_RULE = (
     f"{NUM_SAMPLES} samples at {SAMPLE_RATE} Hz; longer recordings keep their first samples, "

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from asd_ray.command import InputError
 from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import Problem, read_corpus
-from asd_ray.data.manifest import Manifest, Options
+from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest, Options
 from asd_ray.data.shards import (
     ShardPlan,
     ShardResult,
@@ -26,8 +26,6 @@ from asd_ray.data.shards import (
 from asd_ray.locks import folder_lock
 from asd_ray.places import place
 
-# Starting Ray costs five to twenty seconds; one core prepares about 200 clips in a second.
-FEWEST_CLIPS_FOR_RAY = 2048
 _RESULT = TypeAdapter(ShardResult)
 
 Progress = Callable[[int, int], None]

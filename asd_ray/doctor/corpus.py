@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from asd_ray.clip import BYTES_PER_CLIP
 from asd_ray.data.audio import BadRecording, read_recording
-from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.data.corpus import Corpus, read_corpus
 from asd_ray.data.manifest import MANIFEST, QUARANTINE, Manifest, read_shard
 from asd_ray.doctor.finding import Finding

@@ -9,11 +9,8 @@ clips that have one. A batch without a pair of one class, or of one class alone,
 import torch
 from torch import Tensor
 
-from asd_ray.losses.mixing import CUBE, LossTensors
+from asd_ray.losses.mixing import LossTensors
 from asd_ray.losses.system_loss import MarginLoss, Said
-
-ONE_STAGE = CUBE | {"temperature"}
-TWO_STAGES = frozenset({"margin", "scale", "temperature", "pretraining"})
 
 
 # torch.compiler.disable without what that imports at once: two seconds, in every process that knows the systems.

@@ -39,8 +39,6 @@ from torch.nn import functional as F
 from asd_ray.command import InputError
 from asd_ray.losses.margin import margin_logits
 
-CUBE = frozenset({"margin", "scale", "mixup_alpha", "noise_prob", "mix_prob"})  # the numbers that span it
-
 
 class LossTensors(NamedTuple):
     """The numbers of a loss that enter the graph, as 0-d float32 tensors."""

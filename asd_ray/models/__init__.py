@@ -1,26 +1,47 @@
-"""Systems by name. A new one is one file with its network, and one line in SYSTEMS."""
+"""Systems by name. A new one is one file with its network, and one line in SYSTEMS.
+
+Networks and losses, and torch with them, are imported once a module is built: names, numbers and log-mels are
+known before.
+"""
 
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
+from asd_ray.clip import NUM_FRAMES
 from asd_ray.command import InputError
-from asd_ray.data.blocks import NUM_FRAMES
-from asd_ray.losses.contrast import ONE_STAGE, TWO_STAGES, OneStage, TwoStages
-from asd_ray.losses.mixing import CUBE
-from asd_ray.losses.system_loss import MarginLoss, OwnError, SystemLoss
-from asd_ray.models import autoencoder, glow, mobilenetv2, stgram, stsasgram, tastgram
-from asd_ray.models.classifier import with_margin_head
-from asd_ray.models.per_type import per_machine_type
-from asd_ray.models.sgram import MelSettings
+from asd_ray.losses.numbers import CUBE, ONE_STAGE, TWO_STAGES
+from asd_ray.models.mel import OF_BASELINES, OF_STGRAM, OF_TASTGRAM, MelSettings
 from asd_ray.spelling import suggestion
 
-Assemble = Callable[..., nn.Module]
-BY_MARGIN = MarginLoss()
+if TYPE_CHECKING:
+    from torch import nn
+
+    from asd_ray.losses.system_loss import SystemLoss
+
 CONTRAST = frozenset({"pytorch_metric_learning"})
+
+
+def _make(name: str, *arguments: Any, **options: Any) -> Any:
+    """What a class or function of this package gives, which is imported now."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(f"asd_ray.{module}"), attribute)(*arguments, **options)
+
+
+def _network(name: str) -> "Callable[..., nn.Module]":
+    return partial(_make, f"models.{name}")
+
+
+def _loss(name: str) -> "Callable[[], SystemLoss]":
+    """One object, however often it is asked for: it is stateless, and trials share what is compiled of it."""
+    return cache(partial(_make, f"losses.{name}"))
+
+
+BY_MARGIN = _loss("system_loss.MarginLoss")
+WITH_MARGIN_HEAD = _network("classifier.with_margin_head")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +52,10 @@ class System:
     that is trained: (wave_BL, sgram_BFT, class_B) -> embedding_BE, readout_BK.
     """
 
-    network: Callable[..., nn.Module]
+    network: "Callable[..., nn.Module]"
     mel: MelSettings
-    loss: SystemLoss = BY_MARGIN
-    assemble: Assemble = with_margin_head
+    loss_of: "Callable[[], SystemLoss]" = BY_MARGIN
+    assemble: "Callable[..., nn.Module]" = WITH_MARGIN_HEAD
     score: str | None = None  # the only one that can read it; none: any that reads embeddings and logits
     numbers: frozenset[str] = CUBE  # of the loss that act on it
     least_ids: int = 1  # of a machine type, that there must be for anything to be learnt
@@ -49,20 +70,18 @@ class System:
         if self.mel.num_frames != NUM_FRAMES:  # log-mels of all systems are kept one above the other
             raise ValueError(f"a log-mel of {self.mel.num_frames} frames a clip; its hop must make {NUM_FRAMES}")
 
+    @property
+    def loss(self) -> "SystemLoss":
+        return self.loss_of()
 
-def _own_error(
-    network: Callable[..., nn.Module],
-    *,
-    mel: MelSettings,
-    least_ids: int = 1,
-    packages: frozenset[str] = frozenset(),
-) -> System:
+
+def _own_error(network: str, *, least_ids: int = 1, packages: frozenset[str] = frozenset()) -> System:
     """A system with a network per machine type, and a score of its own."""
     return System(
-        network=network,
-        mel=mel,
-        loss=OwnError(),
-        assemble=per_machine_type,
+        network=_network(network),
+        mel=OF_BASELINES,
+        loss_of=_loss("system_loss.OwnError"),
+        assemble=_network("per_type.per_machine_type"),
         score="own_evidence",
         numbers=frozenset(),
         least_ids=least_ids,
@@ -72,13 +91,13 @@ def _own_error(
 
 
 SYSTEMS: dict[str, System] = {
-    "tastgram": System(network=tastgram.Tastgram, mel=tastgram.MEL),
-    "stgram": System(network=stgram.Stgram, mel=stgram.MEL, start={"mix_prob": 0.0}),  # ArcFace
-    "stsasgram": System(network=stsasgram.Stsasgram, mel=tastgram.MEL),
+    "tastgram": System(network=_network("tastgram.Tastgram"), mel=OF_TASTGRAM),
+    "stgram": System(network=_network("stgram.Stgram"), mel=OF_STGRAM, start={"mix_prob": 0.0}),  # ArcFace
+    "stsasgram": System(network=_network("stsasgram.Stsasgram"), mel=OF_TASTGRAM),
     "os_scl": System(
-        network=tastgram.Tastgram,
-        mel=tastgram.MEL,
-        loss=OneStage(),
+        network=_network("tastgram.Tastgram"),
+        mel=OF_TASTGRAM,
+        loss_of=_loss("contrast.OneStage"),
         numbers=ONE_STAGE,
         start={"margin": 0.4, "temperature": 0.02},
         averages=True,
@@ -86,21 +105,19 @@ SYSTEMS: dict[str, System] = {
         packages=CONTRAST,
     ),
     "clp_scf": System(
-        network=stgram.Stgram,
-        mel=stgram.MEL,
-        loss=TwoStages(),
+        network=_network("stgram.Stgram"),
+        mel=OF_STGRAM,
+        loss_of=_loss("contrast.TwoStages"),
         numbers=TWO_STAGES,
         start={"temperature": 0.07},  # usual
         is_published=False,
         compiles=False,
         packages=CONTRAST,
     ),
-    "ae": _own_error(autoencoder.Autoencoder, mel=autoencoder.MEL),
-    "idnn": _own_error(autoencoder.Idnn, mel=autoencoder.MEL),
-    "mobilenetv2": _own_error(
-        mobilenetv2.MobileNetV2, mel=mobilenetv2.MEL, least_ids=2, packages=frozenset({"torchvision"})
-    ),
-    "glow_aff": _own_error(glow.GlowAff, mel=glow.MEL, packages=frozenset({"normflows"})),
+    "ae": _own_error("autoencoder.Autoencoder"),
+    "idnn": _own_error("autoencoder.Idnn"),
+    "mobilenetv2": _own_error("mobilenetv2.MobileNetV2", least_ids=2, packages=frozenset({"torchvision"})),
+    "glow_aff": _own_error("glow.GlowAff", packages=frozenset({"normflows"})),
 }
 
 
@@ -150,7 +167,7 @@ def check_packages(systems: Iterable[str]) -> None:
                 raise InputError(f"{system}: {why}") from None
 
 
-def build_module(name: str, *, width: float, class_types: Sequence[str]) -> nn.Module:
+def build_module(name: str, *, width: float, class_types: Sequence[str]) -> "nn.Module":
     """The module of a system, freshly initialised from torch's global generator: seed it before the call.
 
     `class_types`: the machine type of each class. Raises InputError for an unknown name, a width that is not a

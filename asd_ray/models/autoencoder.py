@@ -12,10 +12,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from asd_ray.models.mel import OF_BASELINES as MEL
 from asd_ray.models.mobilefacenet import scaled
-from asd_ray.models.sgram import MelSettings, standardised
+from asd_ray.models.sgram import standardised
 
-MEL = MelSettings(n_fft=1024)
 NUM_FRAMES = 5  # of a window
 HIDDEN, NUM_HIDDEN, BOTTLENECK = 128, 4, 8
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asd_ray.models.mel import OF_BASELINES as MEL
 from asd_ray.models.mobilefacenet import scaled
-from asd_ray.models.sgram import MelSettings, standardised
+from asd_ray.models.sgram import standardised
 
-MEL = MelSettings(n_fft=1024)
 WINDOW = 32  # frames
 LEVELS, BLOCKS, HIDDEN = 3, 4, 64
 

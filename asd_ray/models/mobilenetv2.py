@@ -10,9 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asd_ray.models.sgram import MelSettings
-
-MEL = MelSettings(n_fft=1024)
 PATCH, HOP = 64, 8  # frames
 HALF = 0.5  # of the channels of MobileNetV2, as published
 

@@ -4,14 +4,13 @@ Axes: L samples, S spectrum bins, F mel bins, T frames; `...` any leading axes, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
+from asd_ray.clip import SAMPLE_RATE
+from asd_ray.models.mel import MelSettings
 from asd_ray.models.mel_filters import mel_filters
 
 FRAMES_AT_ONCE = 160  # half of a clip's: frames and spectrum fill 2.6 MB
@@ -26,30 +25,6 @@ def standardised(sgram: Tensor) -> Tensor:
     [0.0, 1.0]
     """
     return (sgram - CENTRE) / SPREAD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MelSettings:
-    """Which log-mel a network wants; the defaults are TASTgram's.
-
-    `eps` is added to the power before the logarithm: digital silence reads -156.5 dB.
-    """
-
-    n_fft: int = 2048
-    hop: int = 512
-    num_mels: int = 128
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    norm: Literal["slaney"] | None = "slaney"
-    eps: float = 2.0**-52  # sys.float_info.epsilon, as published
-
-    @property
-    def num_frames(self) -> int:
-        """Frames of a clip of `NUM_SAMPLES` samples.
-
-        >>> MelSettings().num_frames
-        313
-        """
-        return NUM_SAMPLES // self.hop + 1
 
 
 class LogMels(nn.Module):

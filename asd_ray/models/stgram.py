@@ -10,11 +10,9 @@ where that reflects the wave, and the floor of 1e-10 below the logarithm is adde
 import torch
 from torch import Tensor, nn
 
+from asd_ray.models.mel import OF_STGRAM as MEL
 from asd_ray.models.mobilefacenet import MobileFaceNet, scaled
-from asd_ray.models.sgram import MelSettings
 from asd_ray.models.tgram import Tgram
-
-MEL = MelSettings(n_fft=1024, mel_scale="htk", norm=None, eps=1e-10)
 
 
 class Stgram(nn.Module):

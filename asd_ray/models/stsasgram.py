@@ -7,9 +7,9 @@ Source: as `spectral`; everything but the third channel is TASTgram's.
 import torch
 from torch import Tensor, nn
 
+from asd_ray.models.mel import OF_TASTGRAM as MEL
 from asd_ray.models.mobilefacenet import MobileFaceNet, scaled
 from asd_ray.models.spectral import SpectralAttention
-from asd_ray.models.tastgram import MEL
 from asd_ray.models.tgram import Tgram
 
 

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from asd_ray.models.attention import attend_time
+from asd_ray.models.mel import OF_TASTGRAM as MEL
 from asd_ray.models.mobilefacenet import MobileFaceNet, scaled
-from asd_ray.models.sgram import MelSettings
 from asd_ray.models.tgram import Tgram
-
-MEL = MelSettings()
 
 
 class Tastgram(nn.Module):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,9 @@ def _context(summary: Summary) -> dict[str, Any]:
     return {"summary": summary, "run": summary.run, "baseline": baseline_name(summary.run)}
 
 
+@cache
 def _environment(*, optimistic: bool, autoescape: bool) -> jinja2.Environment:
+    """Kept, for it keeps the templates that it has compiled: a program may write many reports."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asd_ray.report"),
         undefined=jinja2.StrictUndefined,

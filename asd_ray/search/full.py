@@ -6,11 +6,11 @@ from pathlib import Path
 from asd_ray.command import InputError
 from asd_ray.config import RunConfig
 from asd_ray.runtime import local_ray
+from asd_ray.search.driver import scratch_folder
 from asd_ray.search.lanes import read_clips, warm_lanes
 from asd_ray.search.resources import make_room, share_out
 from asd_ray.search.runfolder import Plan
 from asd_ray.search.trainables import Commander, ending_of
-from asd_ray.search.tuner import scratch_folder
 from asd_ray.training.link import LaneError, acquire
 from asd_ray.training.order import Order, Report
 

@@ -10,36 +10,20 @@ from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank, Source
 from asd_ray.models import mels_of
 from asd_ray.models.sgram import LogMels
-from asd_ray.runtime import joined_ray, local_ray
 from asd_ray.search.budget import Deadline
 from asd_ray.search.elastic import FixedLanes, Lanes
 from asd_ray.search.events import Tell
 from asd_ray.search.pool import LanePool, pool_of_lanes
-from asd_ray.search.resources import Room, Share, make_room, room_on_cluster, share_cluster, share_out
+from asd_ray.search.resources import Room, Share, share_cluster, share_out
 from asd_ray.search.runfolder import Run
+from asd_ray.search.stopped import SearchStoppedError
 from asd_ray.sight import Sight
 from asd_ray.training.lane import Lane, LaneSettings, name_lane
 from asd_ray.training.link import list_lanes
 
+Read = Callable[[], Bank]
 QUIT_S = 30.0
 LOOK_S = 1.0  # for nodes of a cluster
-
-
-class SearchStoppedError(Exception):
-    """The machine, not a trial, is at fault: lanes cannot start, a disk is full. The same call goes on later."""
-
-
-@contextmanager
-def ray_with_room(address: str | None, clips: int, run: Run) -> Iterator[Room]:
-    """Ray for the length of a block: a local one with room for the clips, or a cluster with what it has."""
-    lanes, log_mels = run.config.lanes, len(mels_of(run.systems))
-    if address is not None:
-        with joined_ray(address):
-            yield room_on_cluster(clips, lanes, log_mels=log_mels)
-        return
-    room = make_room(clips, lanes, log_mels=log_mels)
-    with local_ray(object_store_bytes=room.store_bytes):
-        yield room
 
 
 @contextmanager
@@ -48,7 +32,7 @@ def lanes_of_machine(
     room: Room,
     *,
     trials: int,
-    read: Callable[[], Bank],
+    read: Read,
     scratch: Path,
     tell: Tell,
 ) -> Iterator[tuple[Share, Bank, Lanes]]:
@@ -68,7 +52,7 @@ def lanes_of_cluster(
     room: Room,
     *,
     trials: int,
-    read: Callable[[], Bank],
+    read: Read,
     scratch: Path,
     deadline: Deadline,
     tell: Tell,
@@ -110,13 +94,18 @@ def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, tell: Tell) -> Sha
     return share
 
 
-def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str], streams: bool = False) -> Bank:
-    """All clips of a shard folder with the log-mels that the systems want: read now, or to be streamed."""
-    source = Source(
+def source_of(shards: Path, systems: Sequence[str], *, visible_labels: list[str]) -> Source:
+    """All clips of a shard folder with the log-mels that the systems want, to be read."""
+    return Source(
         folder=shards.resolve(),
         to_sgram=partial(LogMels, mels_of(systems)),
         visible_labels=tuple(visible_labels),
     )
+
+
+def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str], streams: bool = False) -> Bank:
+    """The same, read now, or to be streamed."""
+    source = source_of(shards, systems, visible_labels=visible_labels)
     return source if streams else source.kept()
 
 

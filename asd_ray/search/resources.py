@@ -2,21 +2,24 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 import yaml
 from ray._private.utils import get_num_cpus
 
+from asd_ray.clip import bytes_per_clip
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
-from asd_ray.data.blocks import bytes_per_clip
+from asd_ray.models import mels_of
 from asd_ray.placement import living_nodes
+from asd_ray.runtime import joined_ray, local_ray
 from asd_ray.search.elastic import AS_MANY_AS_COME, Amounts, Cluster, decide
+from asd_ray.search.runfolder import Run
 
 SMALLEST_STORE = 256 * 2**20
 STREAMING_STORE = 2 * 2**30  # blocks on their way to the lanes, however large the corpus
@@ -63,6 +66,19 @@ class Room:
     words: str
 
 
+@contextmanager
+def ray_with_room(address: str | None, clips: int, run: Run) -> Iterator[Room]:
+    """Ray for the length of a block: a local one with room for the clips, or a cluster with what it has."""
+    lanes, log_mels = run.config.lanes, len(mels_of(run.systems))
+    if address is not None:
+        with joined_ray(address):
+            yield room_on_cluster(clips, lanes, log_mels=log_mels)
+        return
+    room = make_room(clips, lanes, log_mels=log_mels)
+    with local_ray(object_store_bytes=room.store_bytes):
+        yield room
+
+
 def make_room(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room:
     """Room for so many clips with their log-mels, as `lanes.resident` wants it.
 
@@ -107,6 +123,8 @@ def _make_room(clips: int, lanes: LaneConfig, *, log_mels: int, free: int, where
 
 def machine_resources() -> dict[str, float]:
     """What Ray would find on this machine, without starting it; the object store is as large as it is made."""
+    import torch  # late: the searches of machines without a dry run are spared its seconds here
+
     return {"CPU": float(get_num_cpus()), "GPU": float(torch.cuda.device_count()), "object_store_memory": math.inf}
 
 

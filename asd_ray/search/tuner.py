@@ -1,11 +1,8 @@
-"""The driver of a search: one Tuner over all studies, in front of warm lanes.
+"""The tuner of a search: one Tuner over all studies, in front of warm lanes.
 
-Tune's own state is disposable; what is known lies in the studies. A search that was stopped, however hard, goes
-on by the same call.
+Tune's own state is disposable; what is known lies in the studies.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,122 +10,57 @@ from typing import Any
 from ray import tune
 
 from asd_ray.data.bank import Bank
-from asd_ray.data.manifest import MANIFEST, Manifest
+from asd_ray.data.manifest import MANIFEST
 from asd_ray.placement import on_this_node, seen_from_all_nodes
-from asd_ray.places import place, ray_storage, remove_folder
+from asd_ray.places import place, ray_storage
 from asd_ray.search import runfolder
 from asd_ray.search.budget import Deadline
-from asd_ray.search.confirmation import count_to_confirm, open_confirmation
 from asd_ray.search.events import Planned, Tell
 from asd_ray.search.inline import InlineTrial
-from asd_ray.search.lanes import (
-    SearchStoppedError,
-    lanes_of_cluster,
-    lanes_of_machine,
-    ray_with_room,
-    read_clips,
-)
+from asd_ray.search.lanes import Read, lanes_of_cluster, lanes_of_machine
 from asd_ray.search.mends import mend_out_of_memory
-from asd_ray.search.resources import Share
+from asd_ray.search.resources import Room, Share
 from asd_ray.search.runfolder import Run
 from asd_ray.search.scheduler import StudyScheduler
 from asd_ray.search.searcher import StudySearcher
-from asd_ray.search.starts import Starts, begin_from
-from asd_ray.search.storage import Store, open_studies
+from asd_ray.search.stopped import SearchStoppedError
 from asd_ray.search.studies import Studies
 from asd_ray.search.trainables import LaneTrial
 from asd_ray.training.rungs import rungs
 
-SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
 
-
-def run_search(
-    folder: Path,
-    run: Run,
-    *,
-    visible_labels: list[str],
-    tell: Tell,
-    store: Store | None = None,
-    starts: Starts | None = None,
-    deadline: Deadline | None = None,
-    address: str | None = None,
-) -> None:
-    """Run the trials that the run's total still lacks, then the trainings that confirm the best of them.
-
-    On this machine, or on the cluster at `address`, where lanes come and go with its nodes. Call it while holding
-    the run's lock.
-
-    Raises InputError for what a user can mend, SearchStoppedError, KeyboardInterrupt when interrupted; call again
-    to go on.
-    """
-    studies, cut = open_studies(folder, run, take_over=True, store=store)
-    if cut:
-        tell(f"the journal ended in {cut} torn bytes of a killed writer; kept in {runfolder.JOURNAL}.torn")
-    for line in begin_from(starts or Starts(), studies):
-        tell(line)
-    deadline, missing = deadline or Deadline(), studies.num_missing
-    to_confirm = count_to_confirm(folder, run, studies)
-    if deadline.over or (not missing and not to_confirm):
-        _end(folder, run, studies, deadline=deadline, tell=tell)
-        return
-    shards = place(run.corpus.path)
-    clips = Manifest.load(shards).count_clips()
-    here = address is None or run.config.lanes.inline
-    with (
-        scratch_folder(folder) as scratch,
-        ray_with_room(address, clips, run) as room,
-        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address, tell=tell) as sight,
-        (lanes_of_machine if here else partial(lanes_of_cluster, deadline=deadline, sight=sight))(
-            run,
-            room,
-            trials=max(missing, to_confirm),
-            read=partial(read_clips, shards, run.systems, visible_labels=visible_labels, streams=room.streams),
-            scratch=scratch,
-            tell=tell,
-        ) as found,
-    ):
-        if found is None:
-            _end(folder, run, studies, deadline=deadline, tell=tell)
-            return
-        share, bank, lanes = found
-        searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline, lanes=lanes)
-        tell(Planned.of(studies, total=missing))
-        _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
-        _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
-
-
-def _end(
+def run_trials(
     folder: Path,
     run: Run,
     studies: Studies,
     *,
-    deadline: Deadline,
+    trials: int,
+    room: Room,
+    read: Read,
+    scratch: Path,
     tell: Tell,
-    searcher: StudySearcher | None = None,
-) -> None:
-    """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run."""
-    search, left = run.config.search, searcher.left if searcher else []
-    confirmation = searcher.confirmation if searcher else None
-    unfinished = bool(left or studies.num_missing)
-    if search.confirm and confirmation is None and not unfinished:
-        # All trials have ended, and nobody has decided what to confirm: the report says how far that has come.
-        confirmation = open_confirmation(folder, run, studies)
-    if deadline.over and (unfinished or (confirmation is not None and confirmation.waiting())):
-        what = f"{', '.join(left)} left at the end of an epoch" if left else "nothing was running"
-        tell(f"{deadline.hours:g} hours are over, {what}; the same call goes on")
-    elif studies.resting and studies.count() < search.trials:
-        tell(f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials")
+    deadline: Deadline,
+    address: str | None = None,
+) -> StudySearcher | None:
+    """Run what is missing on the Ray that is there, at most so many at a time; None where no lane came in time.
 
-
-@contextmanager
-def scratch_folder(folder: Path) -> Iterator[Path]:
-    path = (folder / SCRATCH).resolve()
-    remove_folder(path)  # of a killed driver
-    path.mkdir(parents=True)
-    try:
-        yield path
-    finally:
-        remove_folder(path)
+    The searcher knows what the deadline left. Raises InputError, SearchStoppedError.
+    """
+    shards, missing = place(run.corpus.path), studies.num_missing
+    here = address is None or run.config.lanes.inline
+    with (
+        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address, tell=tell) as sight,
+        (lanes_of_machine if here else partial(lanes_of_cluster, deadline=deadline, sight=sight))(
+            run, room, trials=trials, read=read, scratch=scratch, tell=tell
+        ) as found,
+    ):
+        if found is None:
+            return None
+        share, bank, lanes = found
+        searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline, lanes=lanes)
+        tell(Planned.of(studies, total=missing))
+        _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
+        return searcher
 
 
 def _tune(

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.search_quality_drive import Arm
 from benchmarks.search_quality_worlds import EPOCHS, TYPES
 
-pytestmark = pytest.mark.slow  # imports ray.tune
+pytestmark = pytest.mark.extra  # imports ray.tune
 
 
 def test_ashas_stops_free_epochs_for_more_trials_and_end_with_a_low_value_as_if_complete() -> None:

@@ -1,5 +1,6 @@
 """What the scenarios are told with."""
 
+import sys
 import time
 
 import pytest
@@ -8,8 +9,12 @@ from tests.cluster.scenario import Say
 
 
 @pytest.fixture
-def say() -> Say:
-    """The log of a scenario, with the seconds since its beginning."""
-    began = time.monotonic()
-    print()
-    return lambda line: print(f"{time.monotonic() - began:5.0f} s  {line}", flush=True)
+def say(request: pytest.FixtureRequest) -> Say:
+    """The log of a scenario, with the seconds since its beginning; two of them run side by side."""
+    began, name = time.monotonic(), request.node.path.stem.removeprefix("test_")
+
+    def line(text: str) -> None:
+        # Of what pytest-xdist's processes write, their standard errors are seen.
+        print(f"{name:<10} {time.monotonic() - began:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+    return line

@@ -5,6 +5,7 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ HASTY = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "2",
 }
 STATUS = """
 import sys, urllib.error, urllib.request as web
@@ -60,7 +62,7 @@ def machines_with_shards(
         shutil.copytree(shards, machines.shared / "shards")
         yield machines
         if request.session.testsfailed > failed:
-            print(head_says(machines["head"]))
+            print(head_says(machines["head"]), file=sys.stderr)
 
 
 def for_fake_machines(config: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:

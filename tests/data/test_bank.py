@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from asd_ray.clip import BYTES_PER_CLIP, NUM_MELS
 from asd_ray.command import InputError
 from asd_ray.data.bank import Source, Streamed, _without_small_end
-from asd_ray.data.blocks import BYTES_PER_CLIP, NUM_MELS, collect
+from asd_ray.data.blocks import collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Batch, Resident
 from asd_ray.data.synthetic import write_corpus
@@ -55,7 +56,7 @@ def fingerprints(batches: list[Batch]) -> list[float]:
     return [float(value) for batch in batches for value in batch.pcm_BL.double().square().sum(dim=1)]
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_a_streamed_epoch_of_more_than_the_store_holds_has_every_clip_once(source: Source) -> None:
     streamed = Streamed(source, CPU)
     types = tuple(np.unique(streamed.labels.machine_type))
@@ -66,7 +67,7 @@ def test_a_streamed_epoch_of_more_than_the_store_holds_has_every_clip_once(sourc
     assert batches[0].class_B.unique().numel() > 2  # not in the order of the shards
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_a_streamed_epoch_follows_from_the_seed(source: Source) -> None:
     once = fingerprints(epoch(Streamed(source, CPU), seed=1, types=("fan", "pump")))
     assert fingerprints(epoch(Streamed(source, CPU), seed=1, types=("fan", "pump"))) == once
@@ -75,7 +76,7 @@ def test_a_streamed_epoch_follows_from_the_seed(source: Source) -> None:
     assert sorted(other) == sorted(once)
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_streamed_clips_are_those_that_would_be_kept(source: Source) -> None:
     streamed = Streamed(source, CPU)
     index_N = streamed.labels.where(splits=["test", "valid"], machine_types=["fan"])
@@ -92,7 +93,7 @@ def test_streamed_clips_are_those_that_would_be_kept(source: Source) -> None:
     assert streamed.labels.clip_id[seen].tolist() == sorted(source.visible_labels)
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_a_damaged_shard_is_named_in_the_middle_of_a_stream(source: Source, tmp_path: Path) -> None:
     folder = shutil.copytree(source.folder, tmp_path / "shards")
     streamed = Streamed(replace(source, folder=folder), CPU)

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from asd_ray.clip import NUM_SAMPLES
+from asd_ray.clip import BYTES_PER_CLIP, NUM_MELS, NUM_SAMPLES
 from asd_ray.data import blocks
-from asd_ray.data.blocks import BYTES_PER_CLIP, NUM_MELS, add_sgram, blank_labels, collect
+from asd_ray.data.blocks import add_sgram, blank_labels, collect
 from asd_ray.data.manifest import SCHEMA
 from asd_ray.models.sgram import LogMel
 

@@ -20,6 +20,7 @@ from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import read_corpus
 from asd_ray.data.manifest import Manifest, read_labels, read_quarantine, read_shard
 from asd_ray.data.prepare import prepare
+from tests.end_to_end.conftest import marked_processes
 
 
 def noise_wav(path: Path, *, seed: int, seconds: int = 10) -> None:
@@ -147,12 +148,13 @@ print(manifest.fingerprint)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_a_killed_call_is_completed_by_the_next_without_writing_whole_shards_again(
     root: Path, tmp_path: Path
 ) -> None:
     out, command = tmp_path / "out", [sys.executable, "-c", WITH_RAY, str(root), str(tmp_path / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    environment = {**os.environ, "ASD_TEST_MARK": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     for line in process.stdout:
         if int(line.split()[0]) >= 6:
@@ -160,7 +162,8 @@ def test_a_killed_call_is_completed_by_the_next_without_writing_whole_shards_aga
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    time.sleep(2)  # Ray's workers notice that their driver is gone
+    while any(words.startswith("ray::") for words in marked_processes(str(tmp_path)).values()):
+        time.sleep(0.1)  # Ray's workers have yet to notice that their driver is gone
     kept = written(out)
     assert len(kept) >= 1
     with pytest.raises(InputError, match="missing"):
@@ -175,7 +178,7 @@ def test_a_killed_call_is_completed_by_the_next_without_writing_whole_shards_aga
     assert finished.stdout.split()[-1] == prepare(root, tmp_path / "here").fingerprint
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_a_full_disk_in_a_ray_task_is_the_same_one_line(root: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/type05").touch()  # in the way of a folder

@@ -80,12 +80,20 @@ def marked_processes(mark: str) -> dict[int, str]:
     return found
 
 
+def environment(mark: str) -> dict[str, str]:
+    """That of a user: without the one thread that tests have, which run side by side."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
+        "ASD_TEST_MARK": mark,
+    }
+
+
 def start(*arguments: object, cwd: Path = ROOT) -> Call:
     mark = f"{MARK}{uuid.uuid4().hex}"
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "ASD_TEST_MARK": mark},
+        env=environment(mark),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -104,17 +112,19 @@ def run(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> Call:
     return call
 
 
-def run_on_terminal(*arguments: object, cwd: Path = ROOT) -> tuple[int, str]:
-    """Status of a command whose output is a terminal, and what it wrote there, without colours and the like."""
+def run_on_terminal(*arguments: object, cwd: Path = ROOT) -> Call:
+    """A finished command whose output went to a terminal; what it wrote there, without colours and the like."""
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 120))
+    mark = f"{MARK}{uuid.uuid4().hex}"
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "TERM": "xterm", "ASD_TEST_MARK": f"{MARK}{uuid.uuid4().hex}"},
+        env={**environment(mark), "TERM": "xterm"},
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
+        text=True,
         start_new_session=True,
     )
     os.close(terminal)
@@ -122,8 +132,9 @@ def run_on_terminal(*arguments: object, cwd: Path = ROOT) -> tuple[int, str]:
     with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:  # at its end a terminal fails
         while part := file.read(65536):
             written += part
+    process.wait(timeout=60)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode(errors="replace"))
-    return process.wait(timeout=60), text.replace("\r", "")
+    return Call(process, mark, [text.replace("\r", "")])
 
 
 def studies_of(folder: Path) -> dict[str, list[optuna.trial.FrozenTrial]]:
@@ -163,6 +174,13 @@ class Faults:
         log = self.folder / "epochs.log"
         lines = log.read_text().splitlines() if log.exists() else []
         return Counter((uid, int(epoch)) for uid, epoch, _ in (line.split() for line in lines))
+
+    def wait_for_epochs(self, more: int, *, timeout: float = 120) -> None:
+        """Until so many more have begun."""
+        before, end = self.epochs().total(), time.monotonic() + timeout
+        while self.epochs().total() < before + more:
+            assert time.monotonic() < end, f"no {more} epochs within {timeout:.0f} s"
+            time.sleep(0.05)
 
 
 @pytest.fixture

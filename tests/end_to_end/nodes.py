@@ -57,7 +57,7 @@ Told = Event | BaseException | None
 
 
 def cluster_file(address: str) -> Path:
-    """Where `ray up` would leave it on the head: two nodes at most, given back after twelve seconds."""
+    """Where `ray up` would leave it on the head: two nodes at most, given back after six seconds."""
     kinds = {
         HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "node": {"resources": {"CPU": 1, "object_store_memory": STORE}, "node_config": {}, "max_workers": 2},
@@ -66,7 +66,7 @@ def cluster_file(address: str) -> Path:
     config = {
         "cluster_name": "asd",
         "max_workers": 2,
-        "idle_timeout_minutes": 0.2,
+        "idle_timeout_minutes": 0.1,
         "provider": {**provider, "launch_multiple": True},
         "available_node_types": kinds,
         "head_node_type": HEAD_TYPE,
@@ -105,6 +105,12 @@ def processes_of(node: str) -> list[psutil.Process]:
             if own.get("RAY_TMPDIR") == FILES and own.get("RAY_CLOUD_INSTANCE_ID", "").endswith(node.zfill(5)):
                 found.append(process)
     return found
+
+
+def epochs_begun() -> int:
+    """As the planted log of epochs has it."""
+    log = Path(os.environ["ASD_TEST_FAULTS"]) / "epochs.log"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def kill_a_node() -> None:
@@ -162,7 +168,9 @@ def watch(events: "queue.Queue[Told]") -> None:
             continue
         print(f"[{event.number}] {event.proposal.uid} {event.outcome} {event.epochs} {event.reason}", flush=True)
         if event.number == 2:
-            time.sleep(1)  # into the middle of the next trial
+            begun = epochs_begun()
+            while epochs_begun() < begun + 2:  # the middle of the next trial
+                time.sleep(0.05)
             kill_a_node()
 
 

@@ -16,13 +16,13 @@ from asd_ray.scoring.detector import Best
 from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
 
 def blocks(text: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_command_block_runs(dataset: Path, tmp_path: Path) -> None:
     """On a corpus like the built-in one, of fewer clips."""
     (tmp_path / "datasets").mkdir()

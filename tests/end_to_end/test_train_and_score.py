@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.scoring.detector import Best
+from asd_ray.report.render import rebuild
+from asd_ray.scoring.detector import Best, score
 from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import run, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.extra, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def found(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a small search, with its report."""
     folder = shutil.copytree(finished_run, tmp_path_factory.mktemp("search") / "run")
-    call = run("launch/report.py", folder)
-    assert call.process.returncode == 0, call.output
+    rebuild(folder)
     return folder
 
 
@@ -81,8 +81,7 @@ def test_a_best_config_is_trained_in_full_and_goes_on_when_called_again(found: P
     detector = found / "full" / "fan" / "fan.yaml"
     assert load(detector, Best).epochs == 6
     clips = sorted((dataset / "fan" / "test").glob("normal*"))[:2]
-    scored = run("launch/score.py", detector, *clips)
-    assert scored.process.returncode == 0, scored.output
+    assert [one.path for one in score(detector, clips)] == clips
 
 
 def test_a_lane_that_does_not_fit_is_refused_with_the_numbers(found: Path, tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ DEVELOPMENT_SET = 31_000  # clips of DCASE 2020, as the files say
 
 def check_stores(head: int, worker: int) -> None:
     """The head keeps the clips of DCASE 2020, and a worker takes them in."""
+    from asd_ray.clip import bytes_per_clip
     from asd_ray.config import LaneConfig
-    from asd_ray.data.blocks import bytes_per_clip
     from asd_ray.search.resources import _make_room
 
     room = _make_room(DEVELOPMENT_SET, LaneConfig(), log_mels=1, free=head, where="")

@@ -100,7 +100,7 @@ def test_a_clip_mixed_with_one_of_its_own_class_has_one_loss_whatever_lam_and_no
     torch.testing.assert_close(*losses)
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_one_graph_serves_every_point_of_the_cube():
     graphs = []
 

@@ -51,8 +51,8 @@ def test_every_stage_of_the_network_gives_the_published_numbers(classifier, case
 @pytest.mark.parametrize(
     "corner",
     [
-        pytest.param("arcface", marks=pytest.mark.slow),
-        pytest.param("arcmix", marks=pytest.mark.slow),
+        pytest.param("arcface", marks=pytest.mark.extra),
+        pytest.param("arcmix", marks=pytest.mark.extra),
         "noisy_arcmix",
     ],
 )

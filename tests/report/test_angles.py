@@ -10,11 +10,12 @@ import pytest
 from asd_ray.report.angles import angles_of
 from asd_ray.report.render import rebuild
 from asd_ray.search.runfolder import TRIALS
+from tests.report.summaries import read_summary
 
 
 def test_angles_are_those_whose_cosine_the_training_kept(finished_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished_run, tmp_path / "run")
-    best = rebuild(folder).machines[0].best
+    best = read_summary(folder).machines[0].best
     assert best is not None
     path = folder / TRIALS / best.place / "scores.parquet"
     table = pq.read_table(path)

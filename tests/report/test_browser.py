@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from asd_ray.report.render import rebuild
 from tests.fabricated import fabricate, few
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.extra
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,12 @@ from asd_ray.search.runfolder import CLIPS, TRIALS, read_run
 from asd_ray.strict_yaml import dump, load
 from asd_ray.training import checkpoint
 from tests.local_search import Commander, begin, clips_for, confirmation_of, search
+from tests.report.summaries import read_summary
 
 SEEDS = (2024, 2025)
+
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture
@@ -37,7 +41,13 @@ def folder(confirmed_run: Path, tmp_path: Path) -> Path:
 
 
 def of(folder: Path, machine_type: str) -> MachineSummary:
+    """As the report has it, which is written, too."""
     (machine,) = [one for one in rebuild(folder).machines if one.machine_type == machine_type]
+    return machine
+
+
+def read_of(folder: Path, machine_type: str) -> MachineSummary:
+    (machine,) = [one for one in read_summary(folder).machines if one.machine_type == machine_type]
     return machine
 
 
@@ -93,7 +103,7 @@ def make_win(folder: Path, machine_type: str) -> str:
 
 def test_the_winner_has_the_best_mean_on_the_choosing_clips_and_the_start_may_win(folder: Path) -> None:
     plan = confirmation_of(folder).plan
-    for machine in rebuild(folder).machines:
+    for machine in read_summary(folder).machines:
         name, confirmed = machine.machine_type, machine.confirmed
         means = {
             one.uid: np.mean([objective(folder, f"{one.uid}/seed-{seed}", name, "chooses") for seed in SEEDS])
@@ -105,7 +115,7 @@ def test_the_winner_has_the_best_mean_on_the_choosing_clips_and_the_start_may_wi
         assert means[confirmed.winner.uid] == pytest.approx(max(means.values()))
         assert {one.uid for one in confirmed.candidates} == set(means)
     make_perfect(folder, plan.baseline["fan"], "fan")
-    machine = of(folder, "fan")
+    machine = read_of(folder, "fan")
     assert machine.confirmed is not None
     assert machine.confirmed.winner == machine.confirmed.baseline
     assert machine.confirmed.difference is None
@@ -117,7 +127,7 @@ def test_the_reporting_clips_do_not_choose_the_winner(folder: Path) -> None:
     start = confirmation_of(folder).plan.baseline["fan"]
     make_perfect(folder, uid, "fan", only="chooses")
     make_perfect(folder, start, "fan", only="reports")
-    confirmed = of(folder, "fan").confirmed
+    confirmed = read_of(folder, "fan").confirmed
     assert confirmed is not None
     assert confirmed.winner is not None
     assert (confirmed.winner.uid, confirmed.winner.reporting) == (uid, (pytest.approx((0 + 9 / 19) / 2), 0.0))
@@ -155,7 +165,7 @@ def test_means_deviations_and_the_difference_are_those_of_the_scores_on_disk(fol
 def test_the_winner_s_intervals_allow_for_its_having_been_chosen_and_the_start_s_does_not(folder: Path) -> None:
     uid = make_win(folder, "fan")
     make_perfect(folder, uid, "fan", only="chooses")  # so it wins, and is not perfect where it is reported
-    confirmed = of(folder, "fan").confirmed
+    confirmed = read_of(folder, "fan").confirmed
     assert confirmed is not None
     assert confirmed.winner is not None
     assert confirmed.winner.uid == uid
@@ -235,7 +245,7 @@ def rows_of(text: str) -> list[list[str]]:
 def test_a_confirmation_that_is_not_finished_leaves_what_the_search_chose_and_says_so(folder: Path) -> None:
     uid = confirmation_of(folder).plan.best["fan"][0]
     (folder / TRIALS / uid / "seed-2025" / OUTCOME).unlink()
-    machine = of(folder, "fan")
+    machine = read_of(folder, "fan")
     assert machine.confirmed is None
     assert machine.best == machine.observed
     assert (

@@ -27,13 +27,14 @@ from asd_ray.search.runfolder import CLIPS, TRIALS, open_run, read_run
 from asd_ray.search.space import load_space
 from asd_ray.search.storage import open_studies
 from asd_ray.strict_yaml import load
+from tests.report.summaries import read_summary
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]
 
 
 @pytest.fixture
-def folder(finished_run: Path, tmp_path: Path) -> Path:
-    """A run folder of this test's own."""
+def folder(finished_run: Path, tmp_path: Path, undrawn: None) -> Path:
+    """A run folder of this test's own, of which no figure is drawn."""
     return shutil.copytree(finished_run, tmp_path / "run")
 
 
@@ -179,8 +180,8 @@ def test_the_page_says_by_which_commands_it_came_about_and_what_it_took(folder: 
     assert "1.50 in confirming; a lane is 1 worker of 1 CPU and a GPU if there is one" in text
 
 
-def test_rebuilding_changes_nothing(folder: Path) -> None:
-    first = rebuild(folder)
+def test_rebuilding_changes_nothing(rebuilt: tuple[Path, Summary]) -> None:
+    folder, first = rebuilt
     before = written(folder)
     assert rebuild_alone(folder) == first
     assert written(folder) == before
@@ -222,7 +223,7 @@ def test_the_best_trial_is_the_one_whose_choosing_clips_say_so(rebuilt: tuple[Pa
 
 
 def test_the_labels_of_the_reporting_clips_choose_nothing(folder: Path) -> None:
-    before = rebuild(folder)
+    before = read_summary(folder)
 
     def turn(rows: list[dict[str, object]]) -> None:
         for row in rows:
@@ -230,7 +231,7 @@ def test_the_labels_of_the_reporting_clips_choose_nothing(folder: Path) -> None:
                 row["is_anomaly"] = not row["is_anomaly"]
 
     change_clips(folder, turn)
-    after = rebuild(folder)
+    after = read_summary(folder)
     for one, other in zip(before.machines, after.machines, strict=True):
         assert one.best is not None
         assert other.best is not None
@@ -349,8 +350,7 @@ def test_clips_of_a_run_that_are_lost_are_mended_by_its_search(folder: Path) -> 
 
 
 def test_weights_that_are_lost_are_named_and_cost_only_their_own_machine_types(folder: Path) -> None:
-    before = {machine.machine_type: machine.best.uid for machine in rebuild(folder).machines if machine.best}
-    shutil.rmtree(folder / "best")
+    before = {machine.machine_type: machine.best.uid for machine in read_summary(folder).machines if machine.best}
     for state in (folder / TRIALS / "pump-1").glob("state.pt*"):
         state.write_bytes(state.read_bytes()[:1000])
     summary = rebuild(folder)
@@ -364,7 +364,7 @@ def test_weights_that_are_lost_are_named_and_cost_only_their_own_machine_types(f
 
 
 def test_scores_that_are_lost_are_named_and_cost_only_their_own_machine_types(folder: Path) -> None:
-    before = {machine.machine_type: machine.best for machine in rebuild(folder).machines}
+    before = {machine.machine_type: machine.best for machine in read_summary(folder).machines}
     (folder / TRIALS / "pump-1" / "scores.parquet").write_bytes(b"PAR1")
     summary = rebuild(folder)
     assert "no complete trial</td>" not in page(summary)

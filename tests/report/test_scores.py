@@ -20,15 +20,19 @@ from asd_ray.search.runfolder import CLIPS, TRIALS
 from asd_ray.strict_yaml import load
 from tests.conftest import searched
 from tests.local_search import confirmation_of
+from tests.report.summaries import read_summary
 
 SEEDS = (2024, 2025)
+
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
 def auto_run(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Machine types choose their scores; the best of two trials confirmed with two seeds. Copy it first."""
     settings = ("score.name=auto", "search.trials=2", "search.confirm=1", "search.seeds=2")
-    return searched(small_shards, tmp_path_factory, *settings)
+    return searched(small_shards, tmp_path_factory.mktemp("runs") / "run", *settings)
 
 
 @pytest.fixture
@@ -42,7 +46,13 @@ def auto(auto_run: Path, tmp_path: Path) -> Path:
 
 
 def of(folder: Path, machine_type: str = "fan") -> MachineSummary:
+    """As the report has it, which is written, too."""
     (machine,) = [one for one in rebuild(folder).machines if one.machine_type == machine_type]
+    return machine
+
+
+def read_of(folder: Path, machine_type: str = "fan") -> MachineSummary:
+    (machine,) = [one for one in read_summary(folder).machines if one.machine_type == machine_type]
     return machine
 
 
@@ -71,7 +81,7 @@ def objective(machine_type: str, rows: list[dict[str, object]], scores: list[flo
 
 @pytest.mark.parametrize("role", ["choosing", "reporting"])
 def test_what_each_score_would_give_is_that_of_its_column_over_the_winner_s_seeds(folder: Path, role: str) -> None:
-    for machine in rebuild(folder).machines:
+    for machine in read_summary(folder).machines:
         name = machine.machine_type
         assert machine.confirmed is not None
         assert machine.confirmed.winner is not None
@@ -102,11 +112,11 @@ def test_the_report_shows_what_each_score_would_give(folder: Path) -> None:
 
 
 def test_a_run_of_before_there_were_other_scores_has_none_to_show(folder: Path) -> None:
-    before = of(folder)
+    before = read_of(folder)
     for path in (folder / TRIALS).rglob("scores.parquet"):
         table = pq.read_table(path).select(["clip_id", "machine_type", "split", "score"])
         pq.write_table(table, path, write_page_checksum=True)
-    after = of(folder)
+    after = read_of(folder)
     assert after.scores == ()
     assert after.best == before.best
 
@@ -145,7 +155,7 @@ def test_each_machine_type_keeps_the_score_that_the_search_chose_for_it(auto: Pa
 
 def test_of_several_seeds_none_chooses_a_score_anew(auto: Path) -> None:
     """Another score may be best with these seeds; to take it would flatter the winner by their luck."""
-    machine = of(auto)
+    machine = read_of(auto)
     assert machine.confirmed is not None
     winner = machine.confirmed.winner
     assert winner is not None
@@ -158,7 +168,7 @@ def test_of_several_seeds_none_chooses_a_score_anew(auto: Path) -> None:
         for row in table:
             row[other] = float(truth.get(row["clip_id"], False))
         pq.write_table(pa.Table.from_pylist(table), path, write_page_checksum=True)
-    again = of(auto)
+    again = read_of(auto)
     assert again.confirmed is not None
     assert again.confirmed.winner is not None
     assert {judged.score for judged in again.confirmed.winner.trainings} == {kept}
@@ -166,7 +176,7 @@ def test_of_several_seeds_none_chooses_a_score_anew(auto: Path) -> None:
 
 
 def test_an_ensemble_begins_with_the_winner_and_is_chosen_by_the_choosing_clips(folder: Path) -> None:
-    for machine in rebuild(folder).machines:
+    for machine in read_summary(folder).machines:
         assert machine.confirmed is not None
         assert machine.confirmed.winner is not None
         ensemble = machine.ensemble
@@ -198,7 +208,7 @@ def test_what_an_ensemble_gains_is_measured_on_the_reporting_clips_seed_by_seed(
 
 def help_winner(folder: Path) -> MachineSummary:
     """The winner ranks half of the choosing anomalies wrong, and another config the other half."""
-    machine = of(folder)
+    machine = read_of(folder)
     assert machine.confirmed is not None
     assert machine.confirmed.winner is not None
     winner = machine.confirmed.winner.uid

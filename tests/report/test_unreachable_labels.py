@@ -158,7 +158,7 @@ def reported(summary: Summary) -> list[object]:
     return [machine.best.reporting for machine in summary.machines if machine.best is not None]
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 def test_other_reporting_labels_change_the_report_and_no_choice(corpus: Corpus, tmp_path: Path) -> None:
     clips, plan, before = search_and_report(corpus.shards, tmp_path / "as-is", corpus.protocol, None)
     chosen = choices(tmp_path / "as-is", before)

@@ -105,7 +105,7 @@ def test_what_is_confirmed_is_not_trained_again(folder: Path, trainer: Commander
     assert trainer.trained == []
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.parametrize("epochs_before", [3, 5, 8])
 def test_a_search_killed_anywhere_goes_on_and_repeats_nothing(
     small_shards: Path, tmp_path: Path, trainer: Commander, epochs_before: int
@@ -387,7 +387,7 @@ def test_a_call_without_time_to_confirm_decides_what_the_next_one_will_and_says_
     run, studies = scripted(VALUES, "search.confirm=2", "search.seeds=4")
     told: list[Event] = []
     with patch.dict(os.environ):  # the import sets switches of Ray, which other tests' processes shall not inherit
-        from asd_ray.search.tuner import run_search
+        from asd_ray.search.driver import run_search
     run_search(tmp_path / "run", run, visible_labels=[], tell=told.append, deadline=Deadline(1e-9))
     assert told == ["1e-09 hours are over, nothing was running; the same call goes on"]
     assert confirmation_of(tmp_path / "run").plan == make_plan(run, studies)

@@ -10,7 +10,7 @@ from asd_ray.command import InputError
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.prepare import prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus
-from asd_ray.search import forecast
+from asd_ray.search import forecast, full
 from asd_ray.search.forecast import (
     BRING_UP_S,
     PREPARED_PER_S,
@@ -88,8 +88,8 @@ def test_a_system_that_cannot_learn_from_a_machine_type_is_refused_before_the_se
 ) -> None:
     """It would end at the first trial of that system, and so would every further call."""
     monkeypatch.setattr(forecast, "measure_pace", lambda *_, **__: pytest.fail("measured"))
-    for name in ("run_search", "train_full"):
-        monkeypatch.setattr(api, name, lambda *_, **__: pytest.fail("begun"))
+    for module, name in ((api, "run_search"), (full, "train_full")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("begun"))
     data = shutil.copytree(small_dataset, tmp_path / "machines")
     for path in (data / "pump").rglob("*_id_01_*"):
         path.unlink()

@@ -16,6 +16,7 @@ from asd_ray.report.render import rebuild
 from asd_ray.scoring.metrics import machine_metrics, objective_value
 from asd_ray.search.runfolder import CLIPS, TRIALS, plan_clips
 from tests.conftest import searched
+from tests.report.summaries import read_summary
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def proxy_run(small_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         "search.confirm=1",
         "search.seeds=2",
     )
-    return searched(small_shards, tmp_path_factory, *settings)
+    return searched(small_shards, tmp_path_factory.mktemp("runs") / "run", *settings)
 
 
 def test_no_label_chooses_and_none_is_visible(small_shards: Path) -> None:
@@ -94,7 +95,7 @@ def test_what_chooses_is_how_well_other_ids_are_told_from_held_out_clips(proxy_r
 def test_labels_that_report_are_those_of_real_anomalies(proxy_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(proxy_run, tmp_path / "run")
     clips = [row for row in pq.read_table(folder / CLIPS).to_pylist() if row["reports"]]
-    for machine in rebuild(folder).machines:
+    for machine in read_summary(folder).machines:
         assert machine.best is not None
         assert {row[0] for row in machine.best.reported} == {
             row["clip_id"] for row in clips if row["machine_type"] == machine.machine_type
@@ -105,7 +106,7 @@ def test_a_search_with_labels_says_how_alike_the_proxy_orders_its_trials(
     finished_run: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(finished_run, tmp_path / "run")
-    summary = rebuild(folder)
+    summary = read_summary(folder)
     assert {found.trials for found in summary.label_free.values()} == {2}  # too few for a correlation
     assert {str(found) for found in summary.label_free.values()} == {"undefined"}
     for row in summary.trials:

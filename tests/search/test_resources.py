@@ -2,9 +2,9 @@
 
 import pytest
 
+from asd_ray.clip import BYTES_PER_CLIP
 from asd_ray.command import InputError
 from asd_ray.config import LaneConfig
-from asd_ray.data.blocks import BYTES_PER_CLIP
 from asd_ray.search import resources
 from asd_ray.search.resources import Share, share_out
 

@@ -1,7 +1,11 @@
 """What the searcher makes of trials that are lost with their process or their lane."""
 
+import itertools
 import json
+import random
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -106,3 +110,87 @@ def test_lanes_that_are_lost_time_after_time_stop_the_search_and_not_the_trial(s
     assert searcher.trouble == "LaneError: every lane has ended"
     assert searcher.suggest("next") == Searcher.FINISHED
     assert state_of(searcher, uid)[0] is TrialState.RUNNING  # the next call adopts it
+
+
+EPOCHS, LANES, TRIALS = 4, 3, 9
+
+
+class Tuned:
+    """What Tune and its lanes do with a searcher, one event at a time, from a seed: no Ray, no training.
+
+    A trial that was lost with its process or its lane begins again, and its lane replays the epochs that it has.
+    """
+
+    def __init__(self, searcher: StudySearcher, rng: random.Random) -> None:
+        self.searcher, self.rng = searcher, rng
+        self.running: dict[str, tuple[str, int]] = {}  # by Tune's id: the trial's name, and its last epoch
+        self.ended: list[str] = []
+        self._lost: set[tuple[str, int]] = set()
+        self._ids = itertools.count()
+
+    def step(self) -> bool:
+        """Something that may happen next; False when there is nothing more to do."""
+        while len(self.running) < LANES:
+            order = self.searcher.suggest(number := str(next(self._ids)))
+            if not isinstance(order, dict):
+                assert self.running or order == Searcher.FINISHED  # or Tune would wait for ever
+                break
+            assert order["uid"] not in {uid for uid, _ in self.running.values()} | set(self.ended)
+            self.running[number] = (order["uid"], 0)
+        if not self.running:
+            return False
+        number = self.rng.choice(sorted(self.running))
+        what = self.rng.random()
+        if what < 0.25 and self.running[number] not in self._lost:
+            self._lose(number)
+        elif what < 0.3:
+            self._end(number, {"failed": "the loss is nan", "done": True})
+        else:
+            self._train(number)
+        return True
+
+    def _lose(self, number: str) -> None:
+        self._lost.add(self.running.pop(number))
+        self.searcher.errors[number] = self.rng.choice(
+            ("ActorDiedError", "LaneError: gone", "LaneStuckError: gone")
+        )
+        self.searcher.on_trial_complete(number, error=True)
+
+    def _train(self, number: str) -> None:
+        uid, epoch = self.running[number]
+        self.running[number] = (uid, epoch + 1)
+        values = random.Random(f"{uid} {epoch + 1}")  # those of the trial, however often it is replayed
+        objective = {name: values.random() for name in self.searcher.studies.machine_types}
+        report = {"epoch": epoch + 1, "objective": objective, "choosing": {}}
+        result = {"report": json.dumps(report), "done": epoch + 1 == EPOCHS}
+        if self.searcher.judge(number, result) or result["done"]:
+            self._end(number, result)
+
+    def _end(self, number: str, result: dict[str, Any]) -> None:
+        uid, _ = self.running.pop(number)
+        self.ended.append(uid)
+        self.searcher.on_trial_complete(number, result)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_lost_and_whenever_the_driver_is_killed_every_trial_ends_once(
+    seed: int, shards: Path, tmp_path: Path
+) -> None:
+    config = replace_settings(RunConfig(), [f"search.trials={TRIALS}", f"train.epochs={EPOCHS}"])
+    space, text = load_space("noisy_arcmix")
+    plan = runfolder.plan_clips(shards, "split")
+    run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
+    rng, told, ended = random.Random(seed), Told(), list[str]()
+    for steps in (rng.randint(1, 15), rng.randint(1, 15), 1000):  # killed twice, then left alone
+        studies, _ = open_studies(tmp_path, run, take_over=True)
+        tuned = Tuned(StudySearcher(studies, run, tmp_path, tell=told.append, total=TRIALS), rng)
+        tuned.ended = ended
+        while steps and tuned.step():
+            steps -= 1
+    assert steps  # it came to its end by itself
+    assert not tuned.searcher.trouble
+    assert len(set(ended)) == len(ended) == TRIALS
+    assert Counter(event.name for event in told if isinstance(event, Ended)) == Counter(ended)
+    for name in studies.machine_types:
+        assert len(studies.trials(name)) == TRIALS
+        assert all(trial.state.is_finished() for trial in studies.trials(name))

@@ -220,6 +220,8 @@ def test_a_run_goes_on_only_where_its_studies_are(
 def test_a_journal_in_a_bucket_is_refused_before_the_bucket_is_asked_which_may_be_out_of_reach(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from asd_ray import api  # here, for it imports torch, which the processes that use this module do without
+
     monkeypatch.delenv("ASD_STORAGE", raising=False)
     asked: list[str] = []
     monkeypatch.setattr(places, "_filesystem", lambda scheme, bucket: asked.append(bucket))

@@ -38,7 +38,7 @@ class Loudness(nn.Module):
 LOUDNESS = System(
     network=Loudness,
     mel=MelSettings(n_fft=512),
-    loss=OwnError(),
+    loss_of=OwnError,
     assemble=lambda network, width, class_types: network(width=width),
     score="own_evidence",
     numbers=frozenset(),

@@ -59,7 +59,7 @@ def distance(one: Tensor, other: Tensor) -> float:
     return float(torch.linalg.vector_norm(one - other) / torch.linalg.vector_norm(other))
 
 
-@pytest.mark.slow
+@pytest.mark.extra
 @NEEDS_COMPILER
 @TORCHS_OWN
 def test_a_compiled_step_has_the_loss_and_the_gradient_of_the_eager_one(

@@ -1,0 +1,155 @@
+"""The driver of a search: what is left to do, Ray to do it on, and why a call ends.
+
+A search that was stopped, however hard, goes on by the same call. What takes seconds to import, torch and Ray's
+libraries, is imported where it is needed: a call that finds nothing to do is spared it, and Ray starts before.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd_ray.data.ahead import ahead
+from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest
+from asd_ray.places import place, remove_folder
+from asd_ray.runtime import QUIET, environment
+from asd_ray.search import runfolder
+from asd_ray.search.budget import Deadline
+from asd_ray.search.confirmation import count_to_confirm, open_confirmation
+from asd_ray.search.events import Tell
+from asd_ray.search.runfolder import Run
+from asd_ray.search.starts import Starts, begin_from
+from asd_ray.search.storage import Store, open_studies
+from asd_ray.search.studies import Studies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+    from asd_ray.search.searcher import StudySearcher
+
+SCRATCH = ".ray"  # Train's and Tune's own files, below the run folder; nothing reads them after a search
+
+
+def run_search(
+    folder: Path,
+    run: Run,
+    *,
+    visible_labels: list[str],
+    tell: Tell,
+    store: Store | None = None,
+    starts: Starts | None = None,
+    deadline: Deadline | None = None,
+    address: str | None = None,
+) -> None:
+    """Run the trials that the run's total still lacks, then the trainings that confirm the best of them.
+
+    On this machine, or on the cluster at `address`, where lanes come and go with its nodes. Call it while holding
+    the run's lock.
+
+    Raises InputError for what a user can mend, SearchStoppedError, KeyboardInterrupt when interrupted; call again
+    to go on.
+    """
+    studies, cut = open_studies(folder, run, take_over=True, store=store)
+    if cut:
+        tell(f"the journal ended in {cut} torn bytes of a killed writer; kept in {runfolder.JOURNAL}.torn")
+    for line in begin_from(starts or Starts(), studies):
+        tell(line)
+    deadline, missing = deadline or Deadline(), studies.num_missing
+    to_confirm = count_to_confirm(folder, run, studies)
+    if deadline.over or (not missing and not to_confirm):
+        _end(folder, run, studies, deadline=deadline, tell=tell)
+        return
+    with scratch_folder(folder) as scratch, environment(QUIET):
+        searcher = _run_on_ray(
+            folder,
+            run,
+            studies,
+            trials=max(missing, to_confirm),
+            visible_labels=visible_labels,
+            scratch=scratch,
+            tell=tell,
+            deadline=deadline,
+            address=address,
+        )
+    _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
+
+
+def _run_on_ray(
+    folder: Path,
+    run: Run,
+    studies: Studies,
+    *,
+    trials: int,
+    visible_labels: list[str],
+    scratch: Path,
+    tell: Tell,
+    deadline: Deadline,
+    address: str | None,
+) -> "StudySearcher | None":
+    """Have trials run; on this machine few clips are read while Ray starts."""
+    from asd_ray.search.resources import ray_with_room
+
+    shards = place(run.corpus.path)
+    clips = Manifest.load(shards).count_clips()
+
+    def tables() -> "Iterable[pa.Table]":
+        from asd_ray.search.lanes import source_of
+
+        return source_of(shards, run.systems, visible_labels=visible_labels).tables()
+
+    early = address is None and clips < FEWEST_CLIPS_FOR_RAY and run.config.lanes.resident != "stream"
+    with ahead(tables) if early else nullcontext() as begun, ray_with_room(address, clips, run) as room:
+        from asd_ray.data.bank import Kept
+        from asd_ray.search.lanes import read_clips
+        from asd_ray.search.tuner import run_trials
+
+        read = partial(read_clips, shards, run.systems, visible_labels=visible_labels, streams=room.streams)
+        return run_trials(
+            folder,
+            run,
+            studies,
+            trials=trials,
+            room=room,
+            read=(lambda: Kept.of(begun.take())) if begun and not room.streams else read,
+            scratch=scratch,
+            tell=tell,
+            deadline=deadline,
+            address=address,
+        )
+
+
+def _end(
+    folder: Path,
+    run: Run,
+    studies: Studies,
+    *,
+    deadline: Deadline,
+    tell: Tell,
+    searcher: "StudySearcher | None" = None,
+) -> None:
+    """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run."""
+    search, left = run.config.search, searcher.left if searcher else []
+    confirmation = searcher.confirmation if searcher else None
+    unfinished = bool(left or studies.num_missing)
+    if search.confirm and confirmation is None and not unfinished:
+        # All trials have ended, and nobody has decided what to confirm: the report says how far that has come.
+        confirmation = open_confirmation(folder, run, studies)
+    if deadline.over and (unfinished or (confirmation is not None and confirmation.waiting())):
+        what = f"{', '.join(left)} left at the end of an epoch" if left else "nothing was running"
+        tell(f"{deadline.hours:g} hours are over, {what}; the same call goes on")
+    elif studies.resting and studies.count() < search.trials:
+        tell(f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials")
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    path = (folder / SCRATCH).resolve()
+    remove_folder(path)  # of a killed driver
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        remove_folder(path)
