@@ -93,11 +93,18 @@ def progress_bars() -> "Iterator[tuple[Progress, Callable[[str], None]]]":
     """Bars on a terminal, a line for each tenth of a file elsewhere; and what tells of a file that is done."""
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TaskID,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         with Progress("{task.description}", *columns, console=Console(stderr=True)) as bars:
-            tasks: dict[str, int] = {}
+            tasks: dict[str, TaskID] = {}
 
             def show(name: str, done: int, total: int) -> None:
                 if name not in tasks:

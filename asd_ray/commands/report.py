@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from asd_ray.report.summary import Summary
 
 
-WHOLE = {"break_long_words": False, "break_on_hyphens": False}  # the names of runs and trials
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="+", type=place, help="run folder")
     parser.add_argument(
@@ -71,7 +68,16 @@ def print_comparison(comparison: "Comparison") -> None:
     def say(text: str, *, indent: int) -> None:
         width = shutil.get_terminal_size().columns
         first = " " * indent
-        print(textwrap.fill(text, width, initial_indent=first, subsequent_indent=first + "  ", **WHOLE))
+        print(
+            textwrap.fill(
+                text,
+                width,
+                initial_indent=first,
+                subsequent_indent=first + "  ",
+                break_long_words=False,  # the names of runs and trials
+                break_on_hyphens=False,
+            )
+        )
 
     for machine_type, row in comparison.machine_types.items():
         print(machine_type)

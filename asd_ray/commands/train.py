@@ -87,8 +87,9 @@ def default_folder(arguments: argparse.Namespace, found: "Best | None") -> Path:
     out: Path | None = arguments.out
     if out is not None:
         return out
-    name = arguments.config.stem
-    return arguments.config.parent.parent / "full" / name if found else Path("runs") / name
+    config: Path = arguments.config
+    name = config.stem
+    return config.parent.parent / "full" / name if found else Path("runs") / name
 
 
 def print_epoch(report: "dict[str, Any]") -> None:
