@@ -32,12 +32,12 @@ def roc_areas(
 
 
 def roc_curve(is_anomaly_B: npt.NDArray[np.bool_], score_B: Floats) -> tuple[Floats, Floats]:
-    """The corners of the ROC curve: false-positive and true-positive rates, from (0, 0) to (1, 1).
+    """The corners of the ROC curve and its first step: false-positive and true-positive rates, from 0 to 1.
 
     Equal to scikit-learn's roc_curve, which takes a second to import; a clip of either kind is needed.
 
     >>> roc_curve(np.array([False, True, True]), np.array([0.1, 0.2, 0.3]))
-    (array([0., 0., 1.]), array([0., 1., 1.]))
+    (array([0., 0., 0., 1.]), array([0. , 0.5, 1. , 1. ]))
     """
     order = np.argsort(-score_B, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score_B[order])), len(order) - 1)  # of the clips that score alike
