@@ -32,7 +32,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -124,6 +123,8 @@ def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_pro
     The generator moves on by as much whatever mixup_alpha and mix_prob are (lam is a uniform number put
     through the inverse of the Beta distribution), so trials with one seed see the same partners throughout.
     """
+    from scipy.special import betaincinv  # here: only who trains draws, and it takes a quarter of a second
+
     lam = betaincinv(mixup_alpha, mixup_alpha, rng.random())
     partner_B = rng.permutation(size)
     mixed_B = rng.random(size) < mix_prob

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 from asd_ray.report.canvas import ANOMALOUS, INK, NORMAL, PRUNED, panel
 from asd_ray.report.judging import Judged
 from asd_ray.report.summary import Summary
+from asd_ray.scoring.roc import roc_curve
 
 BINS = 24
 
@@ -26,7 +26,7 @@ def roc_panel(judged: Judged, *, max_fpr: float) -> str:
         return ""
     with panel(f"roc {judged.choosing.machine_type}") as drawn:
         curve = drawn.axes
-        false_rate, true_rate, _ = roc_curve(truth, score)
+        false_rate, true_rate = roc_curve(truth, score)
         counted = counted_part(false_rate, true_rate, max_fpr=max_fpr)
         curve.fill_between(*counted, color=ANOMALOUS, alpha=0.3, linewidth=0)
         curve.plot(false_rate, true_rate, color=ANOMALOUS)

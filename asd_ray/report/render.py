@@ -13,15 +13,12 @@ from asd_ray.config import params_of
 from asd_ray.files import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
-from asd_ray.report.figures import trials_figure
-from asd_ray.report.panels import angle_panel, progress_panel, roc_panel, score_panel
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
 from asd_ray.report.reading import summarise
-from asd_ray.report.response_panels import contour_panel, slice_panel, spoken
+from asd_ray.report.response import spoken
 from asd_ray.report.summary import MachineSummary, Summary, baseline_name
 from asd_ray.report.summary_file import summary_file
 from asd_ray.report.winners import write_winners
-from asd_ray.report.worst import Recordings, worst_ranked
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.metrics import Auc, MachineMetrics
 from asd_ray.search import runfolder
@@ -52,6 +49,8 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
 
     Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`.
     """
+    from asd_ray.report.figures import trials_figure  # here: see `page`
+
     run, clips = runfolder.read_run(folder)
     studies, _ = open_studies(folder, run, take_over=False, store=store)
     summary = summarise(folder, run, clips=clips, studies=studies)
@@ -190,6 +189,9 @@ def markdown(summary: Summary) -> str:
 
 def page(summary: Summary) -> str:
     """index.html: one file that needs no network and no script."""
+    # Here: matplotlib takes most of a second to import, and every driver of a search imports this module.
+    from asd_ray.report import panels, response_panels, worst
+
     max_fpr = summary.run.config.score.max_fpr
     return (
         _environment(optimistic=summary.optimistic, autoescape=True)
@@ -200,15 +202,15 @@ def page(summary: Summary) -> str:
             searched=list(summary.run.space.columns),
             published=by_protocol([*own_rows(_winners(summary)), *published_rows()]),
             published_types=[name for name in summary.run.machine_types if name in TYPES],
-            recordings=Recordings(summary.run),
-            worst_ranked=worst_ranked,
+            recordings=worst.Recordings(summary.run),
+            worst_ranked=worst.worst_ranked,
             # matplotlib escapes the texts in its figures
-            roc_panel=lambda judged: Markup(roc_panel(judged, max_fpr=max_fpr)),
-            score_panel=lambda judged: Markup(score_panel(judged)),
-            angle_panel=lambda judged, angles: Markup(angle_panel(judged, angles)),
-            progress_panel=lambda machine_type: Markup(progress_panel(summary, machine_type)),
-            slice_panel=lambda machine_type, found: Markup(slice_panel(machine_type, found)),
-            contour_panel=lambda machine_type, found: Markup(contour_panel(machine_type, found)),
+            roc_panel=lambda judged: Markup(panels.roc_panel(judged, max_fpr=max_fpr)),
+            score_panel=lambda judged: Markup(panels.score_panel(judged)),
+            angle_panel=lambda judged, angles: Markup(panels.angle_panel(judged, angles)),
+            progress_panel=lambda machine_type: Markup(panels.progress_panel(summary, machine_type)),
+            slice_panel=lambda machine_type, found: Markup(response_panels.slice_panel(machine_type, found)),
+            contour_panel=lambda machine_type, found: Markup(response_panels.contour_panel(machine_type, found)),
         )
     )
 

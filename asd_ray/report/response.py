@@ -12,13 +12,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
-from sklearn.ensemble import RandomForestRegressor
 
 from asd_ray.config import Param
 from asd_ray.search.choice import worth
 from asd_ray.search.ranges import Choices, Names, Range
 from asd_ray.search.space import StudySpace
-from asd_ray.search.surface import FEWEST, Surface, fitted, to_unit_cube, unit_axes, unit_points
+from asd_ray.search.surface import FEWEST, fitted, to_unit_cube, unit_axes, unit_points
 
 PAIRS = (("margin", "scale"), ("mixup_alpha", "noise_prob"))  # the loss of one clip; how clips are mixed
 RESAMPLES = 20  # of the trials, for the spread of the importances
@@ -27,7 +26,18 @@ CONFIDENCE = 0.9  # that 20 resamples can tell
 SURE = 1.96  # standard deviations around a slice: 95 % of a normal distribution
 STEPS, CELLS = 41, 25  # of a slice, and of each side of a contour
 
+NAMES = {"mixup_alpha": "mixup alpha", "noise_prob": "noise probability", "mix_prob": "mixing probability"}
+
 Array = NDArray[np.float64]
+
+
+def spoken(name: str) -> str:
+    """The name of a searched number in a sentence.
+
+    >>> spoken("noise_prob"), spoken("batch_size")
+    ('noise probability', 'batch size')
+    """
+    return NAMES.get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +131,8 @@ class _View:
     def __init__(
         self, trials: Sequence[FrozenTrial], values: Array, space: StudySpace, chosen: Mapping[str, Param]
     ) -> None:
+        from asd_ray.search.gaussian import Surface  # here: a small search has too few trials for it
+
         self.surface = Surface(unit_points(trials, space), values)
         self._space, self._point = space, dict(chosen)
         self._chosen = _numbers(chosen)
@@ -191,6 +203,8 @@ def importances(trials: Sequence[FrozenTrial], values: Array, space: StudySpace)
     names = [name for name in space.searched() if all(name in trial.params for trial in trials)]
     if len(names) < 2:
         return ()
+    from sklearn.ensemble import RandomForestRegressor  # here: a small search has too few trials for it
+
     axes = [unit_axes([trial.params[name] for trial in trials], space.spec(name)) for name in names]
     point_ND = np.concatenate(axes, axis=1)
     owner_D = np.repeat(np.arange(len(names)), [one.shape[1] for one in axes])

@@ -9,19 +9,9 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from asd_ray.report.canvas import ANOMALOUS, INK, NORMAL, panel
-from asd_ray.report.response import Contour, Slice
+from asd_ray.report.response import Contour, Slice, spoken
 
-NAMES = {"mixup_alpha": "mixup alpha", "noise_prob": "noise probability", "mix_prob": "mixing probability"}
 COLOURS, LEVELS = "cividis", 9  # dark to bright for the colour-blind, too
-
-
-def spoken(name: str) -> str:
-    """The name of a searched number in a sentence.
-
-    >>> spoken("noise_prob"), spoken("batch_size")
-    ('noise probability', 'batch size')
-    """
-    return NAMES.get(name, name.replace("_", " "))
 
 
 def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:

@@ -30,10 +30,11 @@ def write_winners(folder: Path, summary: Summary) -> dict[str, str]:
     stays there.
     """
     problems = {}
+    read: dict[Path, bytes] = {}  # a joint trial may have won several machine types
     for machine in summary.machines:
         if machine.best is not None:
             try:
-                _write_winner(folder, machine, judged=machine.best, summary=summary)
+                _write_winner(folder, machine, judged=machine.best, summary=summary, read=read)
             except LostWeightsError as error:
                 again = "call the search with --confirm again" if machine.confirmed else "or --confirm the winners"
                 problems[machine.machine_type] = f"{error}; {again}"
@@ -44,10 +45,16 @@ class LostWeightsError(InputError):
     """The last state of a training is not whole any more."""
 
 
-def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summary: Summary) -> None:
+def _write_winner(
+    folder: Path, machine: MachineSummary, *, judged: Judged, summary: Summary, read: dict[Path, bytes]
+) -> None:
     name = machine.machine_type
     model = folder / "models" / name / WEIGHTS
-    write_weights(folder / TRIALS / judged.place / "state.pt", model, epochs=summary.run.config.train.epochs)
+    state_path = folder / TRIALS / judged.place / "state.pt"
+    if state_path not in read:
+        read[state_path] = weights_of(state_path, epochs=summary.run.config.train.epochs)
+    with writing(model) as file:
+        file.write(read[state_path])
     write_best(
         folder / "best" / f"{name}.yaml",
         judged,
@@ -61,6 +68,13 @@ def _write_winner(folder: Path, machine: MachineSummary, *, judged: Judged, summ
 
 
 def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
+    """Raises LostWeightsError: see `weights_of`."""
+    weights = weights_of(state_path, epochs=epochs)
+    with writing(model) as file:
+        file.write(weights)
+
+
+def weights_of(state_path: Path, *, epochs: int) -> bytes:
     """The network that a training of so many epochs ended with, and what its scores are fitted to, as safetensors.
 
     Raises LostWeightsError if it is not whole: an earlier epoch's is not what was scored.
@@ -69,8 +83,7 @@ def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
     if state is None:
         raise LostWeightsError(f"{state_path}: missing or damaged; train the config again with asd-ray train")
     normals = {f"normals.{name}": tensor for name, tensor in state.get("normals", {}).items()}
-    with writing(model) as file:
-        file.write(save({name: tensor.contiguous() for name, tensor in {**state["module"], **normals}.items()}))
+    return save({name: tensor.contiguous() for name, tensor in {**state["module"], **normals}.items()})
 
 
 def write_best(

@@ -3,7 +3,8 @@
 import base64
 import io
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -96,7 +97,8 @@ class Recordings:
             wanted = set(clip_ids) - found.keys()
             if wanted:
                 try:
-                    found |= self._pictures_in(self._folder / shard.path, wanted)
+                    with _one_thread():
+                        found |= self._pictures_in(self._folder / shard.path, wanted)
                 except InputError:
                     continue
         return found
@@ -115,6 +117,17 @@ class Recordings:
     def _picture(self, pcm: bytes) -> str:
         wave_L = torch.from_numpy(np.frombuffer(pcm, dtype="<i2").astype(np.float32) * PCM_SCALE)
         return picture(self._log_mel(wave_L).numpy())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A clip at a time is too little to share out: where others use the cores, threads that wait cost tenfold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def picture(sgram_FT: NDArray[np.float32]) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Doubles = npt.NDArray[np.float64]
 LEAST_GAIN = 1e-9  # of the objective; less is rounding
@@ -22,6 +21,8 @@ def rank_normalised(score_SB: npt.ArrayLike) -> Doubles:
     >>> rank_normalised([[3.0, 1.0, 1.0, 9.0]])
     array([[0.625, 0.25 , 0.25 , 0.875]])
     """
+    from scipy import stats  # here: half a second to import, and only a confirmed search has an ensemble
+
     score_SB = np.asarray(score_SB, dtype=np.float64)
     ranks_SB: Doubles = (stats.rankdata(score_SB, axis=-1) - 0.5) / score_SB.shape[-1]
     return ranks_SB

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from asd_ray.scoring.metrics import MAX_FPR, OBJECTIVES, PROXY
 from asd_ray.scoring.roc import Floats, roc_areas
@@ -195,6 +194,7 @@ def _bootstrap(
     per_seed: Callable[..., Floats], sizes: list[int], *, resamples: int, seed: int
 ) -> tuple[float, float, str] | None:
     """Ends of the interval over clips and its method; None where nearly all resamples give one value."""
+    from scipy import stats  # here: half a second to import, and who only trains or scores has no interval
 
     def statistic(*drawn: npt.NDArray[np.int64], axis: int = -1) -> Floats:
         """The mean over seeds of every draw; scipy asks with and without axes before the last one."""

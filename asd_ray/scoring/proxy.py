@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Ints = npt.NDArray[np.integer[Any]]
 CONFIDENCE = 0.95
@@ -75,6 +74,8 @@ def rank_correlation(one_T: npt.ArrayLike, other_T: npt.ArrayLike) -> Correlatio
     count = len(one)
     if count < FEWEST or np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
         return Correlation(None, None, None, count)
+    from scipy import stats  # here and below: a report asks for it, a training, which has stand-ins, never
+
     value = round(float(stats.spearmanr(one, other).statistic), 12)
     middle = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, value)))
     reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((1 + value**2 / 2) / (count - 3))
@@ -92,6 +93,8 @@ def agreement(score_SB: npt.ArrayLike) -> float | None:
     score_SB = np.asarray(score_SB, dtype=np.float64)
     if len(score_SB) < 2 or score_SB.shape[1] < 2 or (np.ptp(score_SB, axis=1) == 0.0).any():
         return None
+    from scipy import stats
+
     ranks_SB = stats.rankdata(score_SB, axis=1)
     between_SS = np.corrcoef(ranks_SB)
     return float(between_SS[np.triu_indices(len(score_SB), k=1)].mean())

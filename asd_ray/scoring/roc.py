@@ -31,6 +31,24 @@ def roc_areas(
     return [_area(fpr_RU, tpr_RU, max_fpr) for max_fpr in max_fprs]
 
 
+def roc_curve(is_anomaly_B: npt.NDArray[np.bool_], score_B: Floats) -> tuple[Floats, Floats]:
+    """The corners of the ROC curve and its first step: false-positive and true-positive rates, from 0 to 1.
+
+    Equal to scikit-learn's roc_curve, which takes a second to import; a clip of either kind is needed.
+
+    >>> roc_curve(np.array([False, True, True]), np.array([0.1, 0.2, 0.3]))
+    (array([0., 0., 0., 1.]), array([0. , 0.5, 1. , 1. ]))
+    """
+    order = np.argsort(-score_B, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score_B[order])), len(order) - 1)  # of the clips that score alike
+    found = np.cumsum(is_anomaly_B[order])[last]
+    alarms = 1 + last - found
+    turns = (np.diff(alarms, 2) != 0) | (np.diff(found, 2) != 0)  # what lies on a straight line is no corner
+    corner = np.concatenate([[True], turns, [True]]) if len(found) > 2 else np.ones(len(found), dtype=bool)
+    false_rate, true_rate = (np.append(0, count[corner]) / count[-1] for count in (alarms, found))
+    return false_rate, true_rate
+
+
 def _area(fpr_RU: Floats, tpr_RU: Floats, max_fpr: float) -> Floats:
     if max_fpr == 1.0:
         whole_R: Floats = np.einsum("ru,ru->r", np.diff(fpr_RU, axis=1), tpr_RU[:, 1:] + tpr_RU[:, :-1]) / 2

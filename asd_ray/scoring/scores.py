@@ -22,9 +22,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
-from sklearn.covariance import ledoit_wolf
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from asd_ray.command import InputError
@@ -93,6 +90,8 @@ class CrossEntropy:
 
     def score(self, outputs: Outputs) -> Doubles:
         """score_B."""
+        from scipy import special  # here: a driver knows the scores by name and computes none
+
         logits_BC = (outputs.logits_BC if self._margin else outputs.plain_logits_BC).astype(np.float64)
         own_B = np.take_along_axis(logits_BC, outputs.class_B[:, None], axis=1)[:, 0]
         score_B: Doubles = special.logsumexp(logits_BC, axis=1) - own_B
@@ -171,6 +170,8 @@ class Neighbours(_Fitted):
     """
 
     def _distance(self, unit_BE: Doubles, class_index: int) -> Doubles:
+        from sklearn.neighbors import NearestNeighbors  # here: scikit-learn takes a second to import
+
         unit_NE = self._of(class_index)
         wanted = min(NEIGHBOURS + 1, len(unit_NE))
         search = NearestNeighbors(n_neighbors=wanted, metric="cosine", algorithm="brute").fit(unit_NE)
@@ -193,6 +194,8 @@ class Mahalanobis(_Fitted):
 
     def fit(self, embedding_NE: Floats, class_N: Ints) -> None:
         """Raises InputError without clips."""
+        from sklearn.covariance import ledoit_wolf  # here, as above
+
         super().fit(embedding_NE, class_N)
         rest_NE = self._unit_NE.copy()
         for class_index in np.unique(self._class_N).tolist():

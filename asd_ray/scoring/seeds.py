@@ -13,7 +13,6 @@ Axes: S seeds, C configs.
 """
 
 import numpy as np
-from scipy import stats
 
 from asd_ray.scoring.roc import Floats
 
@@ -30,11 +29,13 @@ def seed_margins(value_S: Floats, contender_CS: Floats, *, paired: bool, confide
     seeds, rest = len(value_S), (1 - confidence) / 2
     if seeds < 2:
         return 0.0, 0.0
-    below = above = float(stats.t.ppf(1 - rest, seeds - 1) * value_S.std(ddof=1))
+    from scipy.special import stdtrit  # Student's t; here, for only a report of several seeds asks for it
+
+    below = above = float(stdtrit(seeds - 1, 1 - rest) * value_S.std(ddof=1))
     if len(contender_CS) > 1:
         sd, freedom, count = _pooled(contender_CS, paired=paired)
-        below = max(below, float(stats.t.ppf(1 - rest / count, freedom) * sd))
-        above = max(above, float(stats.t.ppf(1 - rest, freedom) * sd))
+        below = max(below, float(stdtrit(freedom, 1 - rest / count) * sd))
+        above = max(above, float(stdtrit(freedom, 1 - rest) * sd))
     return below / seeds**0.5, above / seeds**0.5
 
 

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from asd_ray.command import InputError
 
@@ -47,6 +46,8 @@ def _gamma_quantile(scores: npt.NDArray[np.float64], quantile: float) -> float |
     """None where no gamma distribution fits."""
     if np.unique(scores).size < 3 or scores.min() < 0.0:
         return None
+    from scipy import stats  # here: half a second to import, and only what is judged has a threshold
+
     # The likelihood has log(score): a score of zero, which rounding makes, stands at the smallest above it.
     positive = np.maximum(scores, scores[scores > 0.0].min())
     try:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
 
 from asd_ray.command import InputError
 from asd_ray.locks import this_process
@@ -159,6 +157,9 @@ class PostgreSQLStore:
             self._holder = None
 
     def open(self, folder: Path) -> tuple[BaseStorage, int]:
+        from sqlalchemy import event  # here: half a second to import, and a journal needs none of it
+        from sqlalchemy.exc import SQLAlchemyError
+
         options = {"creator": self._connect, "pool_size": 1, "pool_pre_ping": True}
         try:
             with self._making_tables():

@@ -8,8 +8,9 @@ import pytest
 from scipy.optimize import check_grad
 
 from asd_ray.search.choice import TAUGHT
+from asd_ray.search.gaussian import Surface, _loss
 from asd_ray.search.space import SearchSpace
-from asd_ray.search.surface import Surface, _loss, ranked, smoothed, unit_points
+from asd_ray.search.surface import ranked, smoothed, unit_points
 
 SPACE = SearchSpace.model_validate(
     {
