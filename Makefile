@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine: `make tune` and `make test`.
 PYTHON ?= python3
+PYTHONS := 3.11 3.12 3.13 3.14
 BIN := .venv/bin
 FAST := not slow and not extra and not gpu and not cluster
 SLOWEST := --durations=40 --durations-min=1
@@ -20,6 +21,10 @@ setup: .venv/ready
 # a search starts a dozen processes, and without it each of them would compile torch and ray again.
 # The mark comes last, so that an interrupted set-up is begun again.
 .venv/ready: requirements.lock pyproject.toml
+	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2] + getattr(sys, "abiflags", ""))' 2> /dev/null); \
+	case " $(PYTHONS) " in *" $${found:-none} "*) ;; *) \
+		[ "$$found" ] && said="is Python $$found" || said="does not run"; \
+		echo "$(PYTHON) $$said; supported are $(PYTHONS): make setup PYTHON=python3.12" >&2; exit 1;; esac
 	$(PYTHON) -m venv --clear .venv
 	awk '/^[a-z]/ {wanted = /^uv==/} wanted' requirements.lock > .venv/uv.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock 2>&1 \
@@ -72,10 +77,10 @@ bench: setup
 bench-gpu:
 	PYTHONPATH=. $(PYTHON) benchmarks/gpu.py
 
-# Resolve the newest versions that pyproject.toml allows, with hashes and without addresses.
+# Resolve the newest versions that pyproject.toml allows, for every Python, with hashes and without addresses.
 lock: setup
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		--no-emit-find-links --extra dev --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version $(firstword $(PYTHONS)) --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --extra dev --upgrade pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -4,7 +4,6 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import re
 import resource
 import shutil
 import tempfile
@@ -12,36 +11,51 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from packaging.requirements import Requirement
 
 from asd_ray.doctor.finding import Finding
 from asd_ray.files import cannot_write
 from asd_ray.locks import folder_lock
 
-PYTHON = (3, 11)  # what pyproject.toml asks for
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # what pyproject.toml asks for
 GB = 1e9
 LEAST_MEMORY = 4 * GB  # two small lanes, Ray, and a small corpus
 LEAST_DISK = 5 * GB  # states of trials, and shards of a small corpus
 LEAST_TMP = 1 * GB  # Ray's sessions
 LEAST_SHM = 0.3 * GB  # of the smallest object store
 LEAST_FILES = 4096  # that a process may have open: Ray opens some for every worker
-_LOCKED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\]+)", re.MULTILINE)
 _NEEDED = ("torch", "torchaudio", "ray", "optuna", "pyarrow", "soundfile", "sklearn", "scipy", "matplotlib")
+_REPLACED = {"torchaudio": "its mel filters are computed without it, to the same digits"}
 
 
 def check_python() -> Iterator[Finding]:
     found = platform.python_version()
-    if tuple(map(int, found.split(".")[:2])) == PYTHON:
+    if found.rpartition(".")[0] in PYTHONS:
         yield Finding("ok", "python", found)
     else:
-        wanted = ".".join(map(str, PYTHON))
+        first, last = PYTHONS[0], PYTHONS[-1]
         yield Finding(
-            "fault", "python", f"{found}; install Python {wanted}, then: make setup PYTHON=python{wanted}"
+            "fault",
+            "python",
+            f"{found}; install Python {first} to {last}, then, for example: make clean setup PYTHON=python{last}",
         )
+
+
+def read_lock(text: str) -> dict[str, str]:
+    r"""Name and version of every package that a lock file has for this Python and machine.
+
+    >>> read_lock("ray==2.60.0 \\\n    --hash=sha256:0\npywin32==312 ; sys_platform == 'win32' \\\n")
+    {'ray': '2.60.0'}
+    """
+    lines = [line.removesuffix("\\") for line in text.splitlines() if line[:1].isalnum()]
+    locked = [Requirement(line.strip()) for line in lines]
+    here = [one for one in locked if one.marker is None or one.marker.evaluate()]
+    return {one.name: str(one.specifier).removeprefix("==") for one in here}
 
 
 def check_packages(lock: Path) -> Iterator[Finding]:
     """Installed versions against the lock file, and whether what is large can be imported."""
-    wanted = dict(_LOCKED.findall(lock.read_text(encoding="utf-8"))) if lock.exists() else {}
+    wanted = read_lock(lock.read_text(encoding="utf-8")) if lock.exists() else {}
     missing, others = [], []
     for name, version in wanted.items():
         try:
@@ -69,7 +83,11 @@ def check_imports(*, mend: str) -> Iterator[Finding]:
             importlib.import_module(name)
         except Exception as error:  # whatever a broken package raises
             reason = " ".join(str(error).split())[:200]
-            yield Finding("fault", "packages", f"{name} cannot be imported ({reason}); run: {mend}")
+            told = f"{name} cannot be imported ({reason})"
+            if name in _REPLACED:
+                yield Finding("note", "packages", f"{told}; {_REPLACED[name]}")
+            else:
+                yield Finding("fault", "packages", f"{told}; run: {mend}")
 
 
 def check_processor() -> Iterator[Finding]:
