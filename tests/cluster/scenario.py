@@ -133,7 +133,8 @@ def reads_state(machine: Machine, address: str, **environment: str) -> bool:
 def open_to_others(machine: Machine) -> list[str]:
     """The token, its folder and the logs of Ray's session, as far as other users of the machine may read them."""
     places = "/root/.ray /root/.ray/auth_token $(find -L /tmp/ray/session_latest/logs -type f)"
-    found = machine.run("sh", "-c", f"test -s /root/.ray/auth_token && find {places} -maxdepth 0 -perm /077")
+    find = f"find {places} -ignore_readdir_race -maxdepth 0 -perm /077"
+    found = machine.run("sh", "-c", f"test -s /root/.ray/auth_token && {find}")
     return found.stdout.splitlines()
 
 

@@ -22,7 +22,7 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-TRIALS, EPOCHS = 16, 7  # enough work to be left when the replacement comes
+TRIALS, EPOCHS = 14, 7  # enough work to be left when the replacement comes
 
 
 @pytest.fixture

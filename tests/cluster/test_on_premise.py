@@ -1,6 +1,7 @@
 """A search on machines that one owns: `ray up`, a job by address, a machine that dies midway, `ray down`."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.cluster.scenario import Say
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 WORKERS = ("w1", "w2")
-TRIALS, EPOCHS = 8, 5
+TRIALS, EPOCHS = 6, 5
 
 
 @pytest.fixture
@@ -38,6 +39,8 @@ def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say
     answers = scenario.refusals(laptop, token)
     say(f"requests: {', '.join(f'{what}: {status}' for what, status in answers.items())}")
     assert list(answers.values()) == [401, 401, 403, 200]
+    search = scenario.start_search(machines, say, trials=TRIALS, epochs=EPOCHS)
+    # While it comes up, and waits for the machines:
     outside = scenario.ask(machines["w1"], f"http://{head.address}:8265/api/version")
     say(f"the dashboard from another machine: {outside[1]}")
     assert outside[0] == 0
@@ -55,7 +58,6 @@ def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say
     say(f"the cluster's state from another machine: {state}")
     assert state == {"no token": False, "wrong token": False, "the token": True}
 
-    search = scenario.start_search(machines, say, trials=TRIALS, epochs=EPOCHS)
     search.read_until(lambda line: "2 lanes on" in line, seconds=300)
 
     def both_have_trained(line: str) -> bool:
@@ -75,10 +77,12 @@ def test_a_search_over_two_machines_outlives_one_of_them(machines: Machines, say
     assert not (machines.shared / "intruder").exists()
 
     tunnel.kill()
-    laptop.run("ray", "down", "-y", path, cwd=str(ROOT))
+    stop = ". ~/asd_ray/launch/clusters/node.env; ray stop"
+    commands = [["ray", "down", "-y", path]]
     for name in WORKERS:  # as the guide has people do: Ray itself stops the head only
-        stop = ". ~/asd_ray/launch/clusters/node.env; ray stop"
-        laptop.run("ssh", "-o", "StrictHostKeyChecking=no", machines[name].address, stop)
+        commands.append(["ssh", "-o", "StrictHostKeyChecking=no", machines[name].address, stop])
+    with ThreadPoolExecutor() as pool:  # each waits for seconds
+        list(pool.map(lambda words: laptop.run(*words, cwd=str(ROOT)), commands))
     say("ray down, and ray stop on the workers")
     for name in ("head", *WORKERS):
         until(lambda name=name: not machines[name].processes("ray"), 180, f"the end of all of Ray on {name}")
