@@ -22,7 +22,7 @@ make_score(PUBLISHED).score(Outputs(logits_BC, logits_BC, logits_BC, numpy.array
         ("import asd_ray.config", ("numpy", "ray", "torch")),
         ("import asd_ray.training.mailbox", ("numpy", "ray", "torch")),
         ("import asd_ray.training.serve", (*STATISTICS, *SERVERS, "optuna")),
-        ("import asd_ray.api", (*STATISTICS, *SERVERS)),
+        ("import asd_ray.api", (*STATISTICS, *SERVERS, "ray", "torch")),
         (PUBLISHED, ("matplotlib", "scipy.stats", "sklearn")),
     ],
     ids=["config", "mailbox", "worker", "driver", "published score"],

@@ -18,16 +18,19 @@ Axes: N normal clips to fit on, B clips to score, E embedding, C classes, K neig
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from asd_ray.command import InputError
-from asd_ray.losses.mixing import LossPoint
-from asd_ray.losses.system_loss import SystemLoss
 from asd_ray.spelling import suggestion
+
+if TYPE_CHECKING:  # a search names scores before torch is imported
+    from torch import Tensor
+
+    from asd_ray.losses.mixing import LossPoint
+    from asd_ray.losses.system_loss import SystemLoss
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -48,7 +51,7 @@ class Outputs(NamedTuple):
 
 
 def outputs_of(
-    loss: SystemLoss, point: LossPoint, *, embedding_BE: Tensor, readout_BK: Tensor, class_B: Tensor
+    loss: "SystemLoss", point: "LossPoint", *, embedding_BE: "Tensor", readout_BK: "Tensor", class_B: "Tensor"
 ) -> Outputs:
     """What scores read of a module's readout, at a point of the loss cube; tensors on the CPU."""
     logits_BC = loss.logits(readout_BK, class_B, point)

@@ -13,8 +13,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from asd_ray.files import writing
 
 FORMAT = 2  # raise it when what a state holds changes
@@ -25,6 +23,8 @@ _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write the state; the one before becomes `<name>.previous`. Raises InputError when the disk fails."""
+    import torch  # late, as below: whoever reads no state is spared its seconds
+
     archive = io.BytesIO()
     torch.save({**state, _FORMAT_KEY: FORMAT}, archive)
     data = archive.getvalue()
@@ -62,6 +62,8 @@ def _load_one(path: Path) -> dict[str, Any] | None:
 
 def _unpack(data: bytes) -> dict[str, Any] | None:
     """The state in a whole archive, unless another version wrote it."""
+    import torch
+
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError):  # of what another torch wrote
