@@ -28,6 +28,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the driver as KeyboardInterrupt
     "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself
+    "TUNE_MAX_PENDING_TRIALS_PG": "32",  # trials begin side by side, not one after the other; lanes limit them
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy box takes its time
     # Train is quick to notice a dead worker, and starts nothing that lanes do not need.
@@ -144,12 +145,19 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
 @contextmanager
 def _without(names: Iterable[str]) -> Iterator[None]:
     """A node that is started within the block has none of these processes. The names are private in Ray 2.60."""
+    from ray._private import utils
     from ray._private.node import Node
 
     with ExitStack() as stack:
+        # Ray would import what a dashboard needs, for a second, to see whether it could have one.
+        stack.enter_context(patch.object(utils, "get_dashboard_dependency_error", _wants_no_dashboard))
         for name in names:
             stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # refuses unknown names
         yield
+
+
+def _wants_no_dashboard() -> ImportError:
+    return ImportError("a search on one machine has no use for a dashboard")
 
 
 @contextmanager
