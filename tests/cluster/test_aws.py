@@ -48,7 +48,7 @@ def derive(account: dict[str, str]) -> dict[str, Any]:
     del config["docker"]
     config["setup_commands"] = [command for command in config["setup_commands"] if "apt-get" not in command]
     config["provider"]["use_internal_ips"] = True
-    config |= {"idle_timeout_minutes": 0.2, "max_workers": 2}
+    config |= {"idle_timeout_minutes": 0.5, "max_workers": 2}
     config["available_node_types"]["gpu_spot"] |= {"resources": {"CPU": 1, "GPU": 0}, "max_workers": 2}
     return config
 
