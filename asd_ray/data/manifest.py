@@ -156,8 +156,9 @@ def read_labels(folder: Path, *, splits: Iterable[Split] = SPLITS) -> pa.Table:
     """All columns but pcm of the clips of some splits, in the order of the manifest."""
     manifest = Manifest.load(folder)
     tables = [read_shard(folder / shard.path, columns=LABEL_COLUMNS) for shard in manifest.shards_of(splits)]
-    empty = pa.schema([SCHEMA.field(name) for name in LABEL_COLUMNS]).empty_table()
-    return pa.concat_tables([empty, *(table.replace_schema_metadata() for table in tables)])
+    if not tables:
+        return pa.schema([SCHEMA.field(name) for name in LABEL_COLUMNS]).empty_table()
+    return pa.concat_tables([table.replace_schema_metadata() for table in tables])
 
 
 def write_quarantine(folder: Path, problems: Iterable[Problem]) -> None:

@@ -60,8 +60,17 @@ def read_stand_ins(folder: Path, *, config: ScoreConfig, mend: str) -> pa.Table 
 
 
 def rows_of(table: pa.Table, machine_type: str) -> list[dict[str, Any]]:
-    """The rows of one machine type, as Python objects; the others never become any."""
-    rows: list[dict[str, Any]] = table.filter(pc.field("machine_type") == machine_type).to_pylist()
+    """The rows of one machine type, as Python objects; the others never become any.
+
+    Cut out run by run: to compare a column with a text, pyarrow imports pandas, which takes a quarter of a second.
+    """
+    runs = pc.run_end_encode(table.column("machine_type").combine_chunks())
+    rows: list[dict[str, Any]] = []
+    start = 0
+    for name, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        if name == machine_type:
+            rows += table.slice(start, end - start).to_pylist()
+        start = end
     return rows
 
 

@@ -25,7 +25,7 @@ from asd_ray.config import RunConfig, science
 from asd_ray.data.manifest import Manifest, read_labels, read_shard
 from asd_ray.files import write_whole, writing
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.scoring.protocol import assign_roles, resolve_protocol
+from asd_ray.scoring.protocol import Mask, assign_roles, resolve_protocol
 from asd_ray.search.space import SearchSpace
 from asd_ray.spelling import path_suggestion
 from asd_ray.strict_yaml import Strict, dump, load
@@ -186,8 +186,14 @@ def judge_clips(
         raise InputError(f"{where}: no machine type can be searched ({reasons}); {mend}")
     table = clips.select(["clip_id", "split", "machine_type", "machine_id", "is_anomaly"])
     for name, mask in (("chooses", choosing), ("reports", roles.reporting)):
-        table = table.append_column(name, pa.array(mask.tolist(), pa.bool_()))
+        table = table.append_column(name, _flags(mask))
     return protocol, not_searchable, table
+
+
+def _flags(mask: Mask) -> pa.Array:
+    """`pa.array(mask)` would import pandas, which takes a quarter of a second, to see whether it is given any."""
+    bits = pa.py_buffer(np.packbits(mask, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits])
 
 
 def _without_stand_ins(held_out: pa.Table, present: tuple[str, ...]) -> dict[str, str]:
