@@ -90,7 +90,7 @@ class Training:
             config.model.name, width=config.model.width, class_types=clips.labels.class_types(num_classes)
         ).to(self.device)
         # Channels innermost is how both CPUs and GPUs convolve fastest.
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module.to(memory_format=torch.channels_last)
         self.trained = wrap(self.module)
         self._mean = Mean(self.module) if self.system.averages else None
         self.optimizer = torch.optim.AdamW(
