@@ -53,7 +53,7 @@ def _area(fpr_RU: Floats, tpr_RU: Floats, max_fpr: float) -> Floats:
     if max_fpr == 1.0:
         whole_R: Floats = np.einsum("ru,ru->r", np.diff(fpr_RU, axis=1), tpr_RU[:, 1:] + tpr_RU[:, :-1]) / 2
         return whole_R
-    needed = int((fpr_RU < max_fpr).sum(axis=1).max()) + 1  # the curve ends there in every row
+    needed = int(np.max(np.sum(fpr_RU < max_fpr, axis=1))) + 1  # the curve ends there in every row
     fpr_RU, tpr_RU = fpr_RU[:, :needed], tpr_RU[:, :needed]
     rise_RU, run_RU = np.diff(tpr_RU, axis=1), np.diff(fpr_RU, axis=1)
     kept_RU = np.diff(np.minimum(fpr_RU, max_fpr), axis=1)

@@ -44,12 +44,12 @@ def fit_threshold(normal_scores: npt.ArrayLike, *, quantile: float = 0.9) -> Thr
 
 def _gamma_quantile(scores: npt.NDArray[np.float64], quantile: float) -> float | None:
     """None where no gamma distribution fits."""
-    if np.unique(scores).size < 3 or scores.min() < 0.0:
+    if np.unique(scores).size < 3 or np.min(scores) < 0.0:
         return None
     from scipy import stats  # here: half a second to import, and only what is judged has a threshold
 
     # The likelihood has log(score): a score of zero, which rounding makes, stands at the smallest above it.
-    positive = np.maximum(scores, scores[scores > 0.0].min())
+    positive = np.maximum(scores, np.min(scores[scores > 0.0]))
     try:
         with np.errstate(all="ignore"):
             shape, _, scale = stats.gamma.fit(positive, floc=0.0)
