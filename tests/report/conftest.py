@@ -2,7 +2,7 @@
 
 import pytest
 
-from asd_ray.report import render
+from asd_ray.report import figures
 from asd_ray.report.canvas import Panel
 
 
@@ -14,4 +14,4 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         panel.svg = "<svg></svg>"
 
     monkeypatch.setattr(Panel, "save", save)
-    monkeypatch.setattr(render, "trials_figure", lambda summary: "<svg></svg>")
+    monkeypatch.setattr(figures, "trials_figure", lambda summary: "<svg></svg>")
