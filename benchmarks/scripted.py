@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from asd_ray import api  # isort: skip - before ray, whose switches it sets
-
 import ray.train
 from torch import Tensor
 
+from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Batch
 from asd_ray.search import tuner

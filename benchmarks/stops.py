@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from asd_ray import api  # isort: skip - before ray, whose switches it sets
-
 import psutil
 import ray
 from ray.util import placement_group_table
 
+from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.synthetic import write_corpus
 from asd_ray.search import tuner
