@@ -79,6 +79,7 @@ def test_a_compiled_step_has_the_loss_and_the_gradient_of_the_eager_one(
     assert np.mean(compiled_distances) < np.mean(eager_distances)
 
 
+@pytest.mark.extra
 @NEEDS_COMPILER
 @TORCHS_OWN
 def test_trials_that_differ_in_their_numbers_share_the_compiled_step(make_training: MakeTraining) -> None:

@@ -23,7 +23,11 @@ def scores_of(result: EpochResult) -> np.ndarray:
     return result.scored.by_score[name]
 
 
-@pytest.mark.parametrize("name", sorted(set(SYSTEMS) - {"tastgram"}))  # which the other tests of the loop train
+HEAVY = pytest.param("mobilenetv2", marks=pytest.mark.extra)  # ten times the work of any other
+OTHERS = sorted(set(SYSTEMS) - {"tastgram", "mobilenetv2"})  # tastgram is what the other tests of the loop train
+
+
+@pytest.mark.parametrize("name", [*OTHERS, HEAVY])
 def test_a_system_trains_goes_on_from_its_state_and_scores(make_training: MakeTraining, name: str) -> None:
     settings = (f"model.name={name}", "train.epochs=2", "search.prune=false")  # one epoch of pretraining
     whole, first, rest = (make_training(*settings) for _ in range(3))
@@ -39,7 +43,7 @@ def test_a_system_trains_goes_on_from_its_state_and_scores(make_training: MakeTr
     assert all(metrics.averaged.auc is not None for metrics in found[-1].scored.counted.values())
 
 
-@pytest.mark.parametrize("name", ["ae", "glow_aff", "idnn", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["ae", "glow_aff", "idnn", HEAVY])
 def test_an_own_error_falls_on_clips_that_are_seen_again(make_training: MakeTraining, name: str) -> None:
     settings = (f"model.name={name}", "train.epochs=4", "train.learning_rate=3e-3")
     results = list(fit(make_training(*settings), score_at=()))
