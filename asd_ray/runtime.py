@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -205,8 +206,16 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _unprinted() -> Iterator[None]:
-    """What workers write is not printed within the block."""
-    from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
+    """What workers write is not printed within the block, nor what Ray says of processes that are started anew.
 
-    with patch.object(dispatcher, "emit", lambda data: None):
+    Ray reads its switch for the latter when it is imported: a program that has done so before has it set here.
+    """
+    from ray._private import ray_logging
+
+    skipped = re.compile(QUIET["RAY_DEDUP_LOGS_SKIP_REGEX"])
+    with (
+        patch.object(ray_logging.global_worker_stdstream_dispatcher, "emit", lambda data: None),
+        patch.object(ray_logging.stdout_deduplicator, "skip_re", skipped),
+        patch.object(ray_logging.stderr_deduplicator, "skip_re", skipped),
+    ):
         yield

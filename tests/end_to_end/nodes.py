@@ -18,10 +18,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from asd_ray.runtime import QUIET, joined_ray
+
 HEAD = "f" * 51 + "00000"  # the provider numbers its nodes after this one
 HEAD_TYPE = "ray.head.default"
 FILES = tempfile.mkdtemp(prefix="asd-")  # sockets have short paths
-os.environ |= {
+os.environ |= QUIET | {  # before ray is imported: this program has nodes killed, and tells of them itself
     "HOME": FILES,
     "RAY_TMPDIR": FILES,
     "RAY_FAKE_CLUSTER": "1",
@@ -36,7 +38,6 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from asd_ray import api  # noqa: E402
 from asd_ray.config import RunConfig, replace_settings  # noqa: E402
 from asd_ray.placement import living_nodes  # noqa: E402
-from asd_ray.runtime import joined_ray  # noqa: E402
 from asd_ray.search.events import Ended, Event  # noqa: E402
 from asd_ray.tokens import own_token  # noqa: E402
 
