@@ -57,7 +57,11 @@ class Source:
 
     def tables(self) -> Iterator[pa.Table]:
         """All clips, a table per shard, each with its log-mels. Raises InputError."""
-        yield from (self.read(shard.path) for shard in Manifest.load(self.folder).shards_of(SPLITS))
+        threads = torch.get_num_threads()  # of the program that reads, which may have other work for torch
+        try:
+            yield from (self.read(shard.path) for shard in Manifest.load(self.folder).shards_of(SPLITS))
+        finally:
+            torch.set_num_threads(threads)
 
     def kept(self) -> "Kept":
         """All clips, read and turned into log-mels once, here and now. Raises InputError."""
