@@ -35,7 +35,7 @@ setup: .venv/ready
 
 # A small search on a built-in corpus of synthetic machines.
 tune: setup
-	$(BIN)/python launch/tune.py
+	$(BIN)/asd-ray tune
 
 # What every change must pass: make check, then whole searches, killed and interrupted ones too; at most ten minutes on
 # two cores.
