@@ -37,12 +37,11 @@ setup: .venv/ready
 tune: setup
 	$(BIN)/asd-ray tune
 
-# What every change must pass: make check, then whole searches, killed and interrupted ones too; at most ten minutes on
-# two cores.
+# The tests that every change must pass: make check, then whole searches, killed and interrupted ones too.
 test: check
 	$(BIN)/pytest $(SLOWEST) -m "slow or gpu"
 
-# Every test on one machine: as make test, and what takes long and seldom breaks.
+# Every test on one machine: make test, and what takes long and seldom breaks; some twenty minutes on two cores.
 test-all: check
 	$(BIN)/pytest $(SLOWEST) -m "slow or gpu or extra"
 

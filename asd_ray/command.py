@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from asd_ray import __version__, invocation, shipped
+from asd_ray import __version__, shipped
 from asd_ray.spelling import nearest
 
 SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
@@ -85,13 +85,12 @@ class Parser(argparse.ArgumentParser):
         )
         self.completed: Callable[[], Parser] = lambda: self  # whose options a shell is to complete
         self.add_argument("--version", action="version", version=f"asd_ray {__version__}")
-        completing = invocation.script() or invocation.NAME
         self.add_argument(
             "--print-completion",
             action=_PrintCompletion,
             metavar="SHELL",
             choices=["bash", "zsh", "tcsh"],
-            help=f'complete options on <Tab>: eval "$({completing} --print-completion bash)"'.replace("%", "%%"),
+            help="print what completes verbs, options and paths on <Tab>",
         )
         if debug:
             self.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -74,6 +74,8 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
     """The document and the line of every key in it. Raises InputError naming file and line."""
     try:
         text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; give the path of a YAML file") from None
     except OSError as error:
         mend = path_suggestion(path) or "; give the path of a YAML file"
         raise InputError(f"{path}: {error.strerror}{mend}") from None

@@ -5,8 +5,8 @@
     python benchmarks/start.py --turns 1      # a look
     python benchmarks/start.py --processes    # and what each process of one search took
 
-Every command runs in a process of its own, ours and stock by turns; figures are medians. Seconds are those of the
-clock, so the machine must be idle; processor seconds are those of the command and of all that it started.
+Every command runs in a process of its own, ours and stock alternately; figures are medians. Seconds are those of
+the clock, so the machine must be idle; processor seconds are those of the command and of all that it started.
 """
 
 import argparse
@@ -206,7 +206,7 @@ def measure(folder: Path, *, turns: int) -> tuple[list[dict[str, Any]], Ran]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=5, help="how often each command is run (default 5)")
     parser.add_argument("--processes", action="store_true", help="what each process of a search of two lanes took")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)

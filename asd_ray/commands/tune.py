@@ -141,7 +141,7 @@ def settings_file(arguments: argparse.Namespace) -> Path | None:
     given: Path | None = arguments.config
     if given is None:
         return None if arguments.data else preset(QUICK)
-    return given if given.exists() else preset(str(given)) or given
+    return given if given.is_file() else preset(str(given)) or given
 
 
 def settings(arguments: argparse.Namespace) -> list[str]:

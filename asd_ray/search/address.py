@@ -162,7 +162,7 @@ def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
 def _files(arguments: argparse.Namespace, search: "SearchConfig") -> list[str]:
     """What the command line and the config name of the folder that is sent, not what comes with the package."""
     config = arguments.config
-    configs = [config] if config and (config.exists() or shipped.preset(str(config)) is None) else []
+    configs = [config] if config and (config.is_file() or shipped.preset(str(config)) is None) else []
     spaces = [arguments.space] if arguments.space.endswith((".yaml", ".yml")) else []
     named = [*configs, *spaces, *search.enqueue]
     return [str(name) for name in named if "://" not in str(name)]
