@@ -8,7 +8,7 @@ core before it does anything, and which can die. Nothing here is public in Ray 2
 import asyncio
 import threading
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray.train import BackendConfig, Result, UserCallback
@@ -147,7 +147,10 @@ class HandsOverClips(WorkerGroupCallback):
     def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
         ready: Any = worker_group.execute_async(get_ready)
         clips = self._wait()
-        ray.get(ready)
+        try:
+            ray.get(ready)
+        except ray.exceptions.RayTaskError as error:  # an import that fails would fail again, and again
+            self._give_up(f"its workers cannot start: {type(error.cause).__name__}: {error.cause}")
         worker_group.execute(hand_over, clips)
 
     def _wait(self) -> "Bank":
@@ -157,10 +160,14 @@ class HandsOverClips(WorkerGroupCallback):
             wait([self._clips], timeout=LOOK_S)
         error = self._clips.exception()
         if error is not None:  # whoever reads them says what it was
-            ray.get(self._mailbox.close.remote(f"the clips cannot be read: {error}"))
-            self._tether.cut()
-            raise AbandonedError
+            self._give_up(f"the clips cannot be read: {error}")
         return self._clips.result()
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End the lane, and say why; an Exception Train would take for a reason to try again."""
+        ray.get(self._mailbox.close.remote(why))
+        self._tether.cut()
+        raise AbandonedError
 
 
 _needed = threading.local()  # of the thread that starts a worker group: how many workers it is to have
