@@ -38,6 +38,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from asd_ray import api  # noqa: E402
 from asd_ray.config import RunConfig, replace_settings  # noqa: E402
 from asd_ray.placement import living_nodes  # noqa: E402
+from asd_ray.search import pool  # noqa: E402
 from asd_ray.search.events import Ended, Event  # noqa: E402
 from asd_ray.tokens import own_token  # noqa: E402
 
@@ -58,7 +59,9 @@ Told = Event | BaseException | None
 
 
 def cluster_file(address: str) -> Path:
-    """Where `ray up` would leave it on the head: two nodes at most, given back after six seconds."""
+    """Where `ray up` would leave it on the head: two nodes at most, given back after twelve idle seconds,
+    which is longer than a lane takes to come up on one.
+    """
     kinds = {
         HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "node": {"resources": {"CPU": 1, "object_store_memory": STORE}, "node_config": {}, "max_workers": 2},
@@ -67,7 +70,7 @@ def cluster_file(address: str) -> Path:
     config = {
         "cluster_name": "asd",
         "max_workers": 2,
-        "idle_timeout_minutes": 0.1,
+        "idle_timeout_minutes": 0.2,
         "provider": {**provider, "launch_multiple": True},
         "available_node_types": kinds,
         "head_node_type": HEAD_TYPE,
@@ -176,6 +179,7 @@ def watch(events: "queue.Queue[Told]") -> None:
 
 
 def main() -> None:
+    pool.PATIENCE = 1  # look, after which it says that there is no room: a node may come within the usual five
     own_token()  # in the home of its own there is none yet, and Ray wants one before it makes one
     cluster = start_head()
     events: queue.Queue[Told] = queue.Queue()
