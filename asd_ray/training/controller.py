@@ -89,10 +89,10 @@ class _Room(DefaultPlacementGroupHandle):
         self._tether = tether
 
     def wait(self, timeout_seconds: float = 30) -> bool:
-        for _ in range(max(1, round(timeout_seconds / LOOK_S))):
+        for _ in range(max(1, round(timeout_seconds))):
             if self._tether.is_cut():
                 raise AbandonedError
-            if super().wait(LOOK_S):
+            if super().wait(1):  # Ray counts whole seconds
                 return True
         return False
 
@@ -102,6 +102,14 @@ class LaneWorkerGroup(WorkerGroup):
 
     tether: Tether
     mailbox: Handle
+
+    def _start(self) -> None:
+        """Train leaves the room of workers that die before their loop begins to nobody: it is given back here."""
+        try:
+            super()._start()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self.tether.free()
+            raise
 
     def _start_impl(self, *arguments: Any) -> None:
         _needed.workers = self._worker_group_context.num_workers
@@ -180,7 +188,7 @@ class _Synchronizer:
         self._of_train = of_train
 
     def options(self, **options: Any) -> Any:
-        return self if _needed.workers == 1 else self._of_train.options(**options)
+        return self if getattr(_needed, "workers", 0) == 1 else self._of_train.options(**options)
 
     def remote(self, **options: Any) -> str:
         """In place of an actor's handle."""
@@ -251,9 +259,8 @@ class OwnedTrainer(TorchTrainer):
         controller = LaneController(tether=self._tether, mailbox=self._mailbox, **owned)
         try:
             asyncio.run(controller.run())  # type: ignore[no-untyped-call]
-        except BaseException:
+        finally:  # also where the run has ended with an error, which is not raised here
             self._tether.free()
-            raise
         result: Result = controller.get_result()
         return result
 
