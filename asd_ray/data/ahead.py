@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -56,21 +56,11 @@ def ahead(make: Callable[[], Iterable[T]]) -> Iterator[Ahead[T]]:
 @contextmanager
 def promised(begun: Ahead[T], use: Callable[[Iterable[T]], U]) -> "Iterator[Future[U]]":
     """What is made of them, in a thread that has ended when the block does."""
-    future: Future[U] = Future()
-
-    def run() -> None:
+    with ThreadPoolExecutor(1, thread_name_prefix="promised") as pool:
         try:
-            future.set_result(use(begun.take()))
-        except Exception as error:
-            future.set_exception(error)
-
-    thread = threading.Thread(target=run, daemon=True, name="promised")
-    thread.start()
-    try:
-        yield future
-    finally:
-        begun.stop()
-        thread.join()
+            yield pool.submit(lambda: use(begun.take()))
+        finally:
+            begun.stop()
 
 
 def fulfilled(value: U) -> "Future[U]":

@@ -27,7 +27,7 @@ from asd_ray.data.bank import Bank
 from asd_ray.training.handover import get_ready, hand_over
 from asd_ray.training.link import Handle
 
-LOOK_S = 0.5  # how often a thread that waits, for room or for clips, looks whether it still shall
+LOOK_S = 0.5  # how often a thread that waits for clips looks whether it still shall
 
 
 class AbandonedError(BaseException):
