@@ -10,6 +10,7 @@ import pytest
 
 from asd_ray import __version__
 from asd_ray.command import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, Parser, run_command
+from tests import completion
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,15 +134,7 @@ def test_a_reader_who_has_had_enough_is_no_traceback(tmp_path: Path) -> None:
 
 def completed(tmp_path: Path, *words: str) -> list[str]:
     """What bash offers for the last word of `launch/tune.py ...`."""
-    script = ROOT / "launch/tune.py"
-    ask = (
-        f'eval "$({sys.executable} {script} --print-completion bash)"; COMP_WORDS=(tune.py "$@"); '
-        "COMP_CWORD=$#; _shtab_tune_py; printf '%s\\n' \"${COMPREPLY[@]}\""
-    )
-    done = subprocess.run(
-        ["bash", "-c", ask, "tune.py", *words], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    return done.stdout.split()
+    return completion.completed(f"{sys.executable} {ROOT / 'launch/tune.py'}", "tune.py", words, cwd=tmp_path)
 
 
 def test_a_shell_completes_options_choices_and_paths(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from asd_ray import __version__, commands, invocation, shipped
 from asd_ray.command import BAD_INPUT, DONE
 from asd_ray.commands import VERBS, tune
+from tests import completion
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("asd-ray"))
@@ -138,14 +139,7 @@ def test_nothing_else_of_the_package_says_how_it_is_called() -> None:
 
 def completed(tmp_path: Path, *words: str) -> list[str]:
     """What bash offers for the last word of `asd-ray ...`."""
-    ask = (
-        f'eval "$({COMMAND} --print-completion bash)"; COMP_WORDS=(asd-ray "$@"); '
-        "COMP_CWORD=$#; _shtab_asd_ray; printf '%s\\n' \"${COMPREPLY[@]}\""
-    )
-    done = subprocess.run(
-        ["bash", "-c", ask, "asd-ray", *words], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    return done.stdout.split()
+    return completion.completed(str(COMMAND), "asd-ray", words, cwd=tmp_path)
 
 
 def test_a_shell_completes_verbs_and_their_options_choices_and_paths(tmp_path: Path) -> None:

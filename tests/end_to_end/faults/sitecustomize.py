@@ -4,32 +4,12 @@ The folder $ASD_TEST_FAULTS holds `faults.json`, {trial: {"epoch": n, "fault": n
 begins is noted in `epochs.log` there.
 """
 
-import importlib.abc
-import importlib.machinery
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
-MODULE = "asd_ray.training.trial"
-
-
-class TrialWithFaults(importlib.abc.MetaPathFinder):
-    """Loads the module of trials as it is, and then wraps the training of an epoch."""
-
-    def find_spec(self, name, path, target=None):
-        if name != MODULE:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        load = spec.loader.exec_module
-
-        def exec_module(module):
-            load(module)
-            wrap(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
+from tests.import_hook import change_when_loaded
 
 
 def wrap(module):
@@ -73,4 +53,4 @@ def eat(trial):
 FAULTS = {"hang": hang, "fail": fail, "diverge": diverge, "eat": eat}
 
 if "ASD_TEST_FAULTS" in os.environ:
-    sys.meta_path.insert(0, TrialWithFaults())
+    change_when_loaded("asd_ray.training.trial", wrap)
