@@ -48,7 +48,7 @@ test-all: check
 # Clusters of fake machines (namespaces with sshd): real `ray up`, a worker killed, an AWS that is none. Needs root and
 # openssh-server, iproute2, rsync; some six minutes, and what happens is shown as it does.
 test-cluster: setup
-	$(BIN)/pytest $(SLOWEST) -s --numprocesses 2 -m cluster tests/cluster
+	$(BIN)/pytest $(SLOWEST) -s --numprocesses 2 -m cluster tests/fake_cluster
 
 # What to run before a commit: lint and the tests that start no Ray, two to four at a time; four minutes on two cores.
 check: setup lint

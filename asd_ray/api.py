@@ -41,27 +41,27 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig, params_of, signature, with_score
 from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
-from asd_ray.files import remove_unfinished
+from asd_ray.deadline import Deadline
+from asd_ray.errors import InputError
+from asd_ray.files.paths import place
+from asd_ray.files.writing import remove_unfinished
 from asd_ray.models import check_class_types, check_packages, find_system
-from asd_ray.places import place
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, PUBLISHED, best_score, check_score
 from asd_ray.search import runfolder
-from asd_ray.search.budget import Deadline
 from asd_ray.search.driver import run_search
-from asd_ray.search.events import Tell
-from asd_ray.search.journal import run_lock
+from asd_ray.search.events import OnEvent
 from asd_ray.search.space import SearchSpace, load_space
-from asd_ray.search.starts import read_starts
-from asd_ray.search.storage import check_storable, find_store
+from asd_ray.search.studies.journal import run_lock
+from asd_ray.search.studies.storage import check_storable, find_store
+from asd_ray.search.warm_start import read_starts
 from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
-from asd_ray.training.order import Report
+from asd_ray.training.messages import Report
 
 # What reports, detectors and forecasts need takes seconds to import: torch, matplotlib. A search starts Ray first.
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def search(
     config: RunConfig | None = None,
     *,
     space_name: str = "noisy_arcmix",
-    tell: Tell = lambda event: None,
+    on_event: OnEvent = lambda event: None,
     storage: str | None = None,
     deadline: Deadline | None = None,
     address: str | None = None,
@@ -190,12 +190,12 @@ def search(
     """Search the best config for every machine type; goes on with what the run folder holds.
 
     `shards` is a folder that `prepare` wrote, `folder` that of the run; `config` has the published settings unless
-    it is given. `space_name` is a search space, by name or file. `tell` hears of everything that happens, as
+    it is given. `space_name` is a search space, by name or file. `on_event` hears of everything that happens, as
     `asd_ray.search.events` has it; `trackers` keep books of it, and cannot stop it. `storage` is the URL of a
     PostgreSQL server to keep the studies in, not in the run folder; `deadline` is when this call ends (default:
     `search.hours` from now); `address` is that of a Ray cluster to search on, `auto` or host:port (default: this
-    machine); `call` is the command, for the report. Raises InputError for what a user can mend, SearchStoppedError
-    (of `asd_ray.search.stopped`) when it cannot go on, as with a full disk, KeyboardInterrupt when interrupted:
+    machine); `call` is the command, for the report. Raises InputError for what a user can mend, EnvironmentFailure
+    (of `asd_ray.errors`) when it cannot go on, as with a full disk, KeyboardInterrupt when interrupted:
     the same call goes on.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
@@ -207,20 +207,20 @@ def search(
     space.check_against(run.config, plan.all_types, where=space_name)
     check_class_types(run.systems, plan.class_types)
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
-    with run_lock(folder, tell=tell):
+    with run_lock(folder, on_event=on_event):
         store = find_store(folder, storage)
         run = run.model_copy(update={"storage": store.kept, "calls": [call] if call else []})
         with store.held():
             remove_unfinished(folder)
             runfolder.open_run(folder, run, clips=plan.clips)
             for name, reason in run.not_searchable.items():
-                tell(f"{name} is trained on but not searched: {reason}")
-            with tracked(trackers, folder, run, tell) as tell_all:
+                on_event(f"{name} is trained on but not searched: {reason}")
+            with tracked(trackers, folder, run, on_event) as on_event_of_all:
                 run_search(
                     folder,
                     run,
                     visible_labels=plan.visible_labels,
-                    tell=tell_all,
+                    on_event=on_event_of_all,
                     store=store,
                     starts=starts,
                     deadline=deadline,
@@ -244,7 +244,7 @@ def train(
 
     Goes on from the state in `folder` if there is one. Raises InputError, or TrainingFailedError.
     """
-    from asd_ray.search.full import train_full
+    from asd_ray.search.train_one import train_full
 
     shards, folder = place(shards), place(folder)
     find_system(config.model.name)

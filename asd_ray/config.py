@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field
 
-from asd_ray.command import InputError
-from asd_ray.spelling import suggestion
-from asd_ray.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml
+from asd_ray.errors import InputError, suggestion
+from asd_ray.files.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+STORAGE_VARIABLE = "ASD_STORAGE"  # environment variable: URL of a PostgreSQL server that keeps the studies
 LARGEST_MARGIN = 1.57  # a right angle
 METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by side
 

@@ -7,7 +7,7 @@ and scores clip by clip. Trials end after the epochs that are given for them, on
 pruning is known beforehand. (They end by themselves: a trial that Tune stops leaves its placement group behind,
 and the next one hangs.) Prints JSON: seconds of the whole, and of each trial until it had its first batch.
 
-Nothing here may import asd_ray.runtime: it would bring our settings of Ray and of the allocator along.
+Nothing here may import asd_ray.cluster.runtime: it would bring our settings of Ray and of the allocator along.
 """
 
 import json
@@ -163,7 +163,7 @@ def main() -> None:
         "--score-at", type=int, nargs="*", default=[], help="epochs after which test clips are scored"
     )
     arguments = parser.parse_args()
-    if "asd_ray.runtime" in sys.modules:
+    if "asd_ray.cluster.runtime" in sys.modules:
         raise RuntimeError("our runtime was imported: this would not be the plain way")
     with tempfile.TemporaryDirectory(prefix="plain-") as folder:
         found = search(

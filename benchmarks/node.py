@@ -29,19 +29,19 @@ import ray.data
 import torch
 
 from asd_ray.clip import BYTES_PER_CLIP
+from asd_ray.cluster.runtime import local_ray
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.ahead import fulfilled
 from asd_ray.data.bank import Source, Streamed
 from asd_ray.data.blocks import collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Clips
-from asd_ray.runtime import local_ray
-from asd_ray.search.lanes import read_clips
+from asd_ray.lanes import lane, serve
+from asd_ray.lanes.lane import Lane, LaneSettings
+from asd_ray.lanes.link import acquire
+from asd_ray.lanes.opening import read_clips
 from asd_ray.search.runfolder import plan_clips
-from asd_ray.training import lane, serve
-from asd_ray.training.lane import Lane, LaneSettings
-from asd_ray.training.link import acquire
-from asd_ray.training.order import Order
+from asd_ray.training.messages import Order
 from benchmarks import baseline
 from benchmarks.footprint import name_of, processes, settled_mb, store_mb, store_pages_mb
 from benchmarks.sounds import TYPES, rounded, write_sounds

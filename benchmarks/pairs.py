@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asd_ray.allocator import ALLOCATOR, lane_allocator
-from asd_ray.runtime import QUIET
+from asd_ray.cluster.allocator import ALLOCATOR, lane_allocator
+from asd_ray.cluster.runtime import QUIET
 
 PLAIN, ALLOCATED, OURS = "plain", "plain, our allocator", "ours"
 

@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Barrier
 import torch
 from pieces import STEP_BATCH, make_clips, make_training
 
-from asd_ray.allocator import children_like_lanes
+from asd_ray.cluster.allocator import children_like_lanes
 
 WARM_UP = 2  # steps; the first compiles
 

@@ -24,15 +24,15 @@ from typing import Any
 import torch
 
 from asd_ray.clip import BYTES_PER_CLIP
+from asd_ray.cluster.runtime import local_ray
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.ahead import fulfilled
 from asd_ray.data.prepare import prepare
-from asd_ray.runtime import local_ray
-from asd_ray.search import lanes as search_lanes
-from asd_ray.search.resources import Share
+from asd_ray.lanes import opening as search_lanes
+from asd_ray.lanes.link import acquire
+from asd_ray.lanes.sizes import Share
 from asd_ray.search.runfolder import plan_clips
-from asd_ray.training.link import acquire
-from asd_ray.training.order import Order
+from asd_ray.training.messages import Order
 from benchmarks.footprint import store_pages_mb, watching
 from benchmarks.pairs import run
 from benchmarks.sounds import TYPES, rounded, write_sounds

@@ -20,11 +20,12 @@ from torch import Tensor
 from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Batch
+from asd_ray.lanes import lane
+from asd_ray.lanes.serve import serve
 from asd_ray.search import tuner
 from asd_ray.search.searcher import StudySearcher
-from asd_ray.training import lane, server, trial
+from asd_ray.training import server, trial
 from asd_ray.training.loop import EpochResult, Training
-from asd_ray.training.serve import serve
 from asd_ray.training.trial import Report, Trial
 from benchmarks.options import search_options
 
@@ -95,7 +96,9 @@ def search(data: Path, folder: Path, *, script: list[int], settings: list[str]) 
     # patch.object refuses names that are no longer there.
     noting = patch.object(lane, "serve_in_worker", noting_serve)
     with patch.object(tuner, "StudySearcher", ScriptedSearcher), noting:
-        api.search(folder / "shards", folder / "run", config, space_name="noisy_arcmix", tell=lambda event: None)
+        api.search(
+            folder / "shards", folder / "run", config, space_name="noisy_arcmix", on_event=lambda event: None
+        )
     ended = time.time()
     notes = ScriptedSearcher.notes
     if [note["epoch"] for note in notes] != script:

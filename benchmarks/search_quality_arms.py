@@ -9,9 +9,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.config import SearchConfig
-from asd_ray.search.samplers import GP_LIMIT, build
 from asd_ray.search.space import StudySpace
-from asd_ray.search.view import ViewSampler, excerpt
+from asd_ray.search.studies.samplers import GP_LIMIT, ViewSampler, build, excerpt
 from benchmarks.search_quality_drive import Arm, MakeSampler, variant
 from benchmarks.search_quality_teach import NoisyGPSampler, with_predictions
 

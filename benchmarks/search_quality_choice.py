@@ -6,7 +6,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.search.space import Params
-from asd_ray.search.surface import smoothed, unit_points
+from asd_ray.search.studies.surface import smoothed, unit_points
 from benchmarks.search_quality_drive import Moment
 from benchmarks.search_quality_worlds import PUBLISHED, World
 

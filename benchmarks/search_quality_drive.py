@@ -9,10 +9,10 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
-import asd_ray.search.studies as studies_module
+import asd_ray.search.studies.studies as studies_module
 from asd_ray.config import SearchConfig
 from asd_ray.search.space import Params
-from asd_ray.search.studies import Studies
+from asd_ray.search.studies.studies import Studies
 from benchmarks.search_quality_worlds import EPOCHS, PUBLISHED, REPORTS, World
 
 MakeSampler = Callable[..., BaseSampler]

@@ -26,8 +26,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
 from asd_ray.config import SearchConfig
-from asd_ray.search.samplers import make_sampler
 from asd_ray.search.space import StudySpace, load_space
+from asd_ray.search.studies.samplers import make_sampler
 
 RESULTS = Path(__file__).parent / "results" / "search_scale.json"
 ROUNDS = 5

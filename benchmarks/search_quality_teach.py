@@ -17,7 +17,7 @@ import torch
 from optuna.samplers import GPSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from asd_ray.search.view import FINISHED
+from asd_ray.search.studies.samplers import FINISHED
 
 FEWEST = 5  # trials that went further, to draw a line through
 

@@ -28,7 +28,7 @@ from optuna.trial import TrialState
 
 from asd_ray.config import SearchConfig
 from asd_ray.search.space import load_space
-from asd_ray.search.studies import Studies
+from asd_ray.search.studies.studies import Studies
 from asd_ray.training.rungs import rungs
 
 TYPES = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")

@@ -22,7 +22,7 @@ from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.synthetic import write_corpus
 from asd_ray.search import tuner
-from asd_ray.search.scheduler import StudyScheduler
+from asd_ray.search.searcher import StudyScheduler
 
 INTO_EPOCH_S = 0.05  # an epoch of the small corpus takes about a second
 SETTINGS = (
@@ -124,7 +124,9 @@ def measure(stops: int, *, folder: Path, show: Callable[[Left], None]) -> None:
     before = tuner.StudyScheduler
     tuner.StudyScheduler = MidEpochStops  # type: ignore[misc]
     try:
-        api.search(folder / "shards", folder / "run", config, space_name="noisy_arcmix", tell=lambda event: None)
+        api.search(
+            folder / "shards", folder / "run", config, space_name="noisy_arcmix", on_event=lambda event: None
+        )
     except KeyboardInterrupt:
         if MidEpochStops.looked < stops:
             raise

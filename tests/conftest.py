@@ -13,7 +13,7 @@ import pytest
 # times as long. So a process that runs tests has one, as have the commands that it starts. Before torch comes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from asd_ray.places import place
+from asd_ray.files.paths import place
 from tests import object_storage
 from tests.postgresql import Server, binaries, serving
 

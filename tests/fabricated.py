@@ -17,7 +17,7 @@ import torch
 import asd_ray
 from asd_ray.config import RunConfig, params_of, replace_settings
 from asd_ray.data.resident import Labels
-from asd_ray.files import to_json, write_whole
+from asd_ray.files.writing import to_json, write_whole
 from asd_ray.report.published import TEST_CLIPS
 from asd_ray.scoring.metrics import machine_metrics, objective_value
 from asd_ray.scoring.protocol import assign_roles, resolve_protocol
@@ -26,7 +26,7 @@ from asd_ray.search import runfolder
 from asd_ray.search.runfolder import Corpus, Run
 from asd_ray.search.space import load_space
 from asd_ray.training import checkpoint
-from asd_ray.training.order import Order, Report
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.scored import Scored
 from asd_ray.training.trial import write_scores
 from tests.local_search import search

@@ -20,9 +20,9 @@ from asd_ray.search.events import Event
 from asd_ray.search.runfolder import Plan, Run
 from asd_ray.search.searcher import StudySearcher
 from asd_ray.search.space import load_space
-from asd_ray.search.storage import open_studies
-from asd_ray.search.trainables import TrialRunner
-from asd_ray.training.order import Order, Report
+from asd_ray.search.studies.storage import open_studies
+from asd_ray.search.trial_runner import TrialRunner
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.rungs import rungs
 from asd_ray.training.server import Server
 
@@ -102,7 +102,7 @@ def search(folder: Path, run: Run, commander: Commander) -> list[Event]:
     """Search and confirm as the driver does, until there is no more to do; all that it tells."""
     told: list[Event] = []
     studies, _ = open_studies(folder, run, take_over=True)
-    searcher = StudySearcher(studies, run, folder, tell=told.append, total=run.config.search.trials)
+    searcher = StudySearcher(studies, run, folder, on_event=told.append, total=run.config.search.trials)
     runner = LocalRunner.__new__(LocalRunner)
     epochs = run.config.train.epochs
     fixed = {

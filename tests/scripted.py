@@ -6,7 +6,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from asd_ray.search.studies import Proposal, Studies
+from asd_ray.search.studies.studies import Proposal, Studies
 
 AXIS = {"x": FloatDistribution(0.0, 1.0)}
 BEST_MARGIN = {"fan": 0.2, "pump": 0.5, "valve": 0.8}

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asd_ray.data.prepare import prepare
 from asd_ray.data.synthetic import write_corpus
-from asd_ray.search.journal import repair_journal
+from asd_ray.search.studies.journal import repair_journal
 from tests.end_to_end.conftest import SMALL, Faults, start, studies_of
 
 LONGEST_S = 30.0  # from the first epoch of a call to its kill

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from asd_ray import api
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig, replace_settings
+from asd_ray.errors import InputError
 from tests.hidden import hidden
 
 

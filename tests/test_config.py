@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.config import (
     TUNABLE,
     RunConfig,
@@ -14,7 +13,8 @@ from asd_ray.config import (
     signature,
     with_params,
 )
-from asd_ray.strict_yaml import dump, load
+from asd_ray.errors import InputError
+from asd_ray.files.strict_yaml import dump, load
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.data.prepare import prepare
+from asd_ray.errors import InputError
 from asd_ray.report.render import rebuild_alone
 from asd_ray.search.runfolder import RUN, open_run, read_run
-from asd_ray.search.storage import open_studies
+from asd_ray.search.studies.storage import open_studies
 from tests.disk import FullDisk, mounted
 
 PAGE = 4096

@@ -20,8 +20,8 @@ make_score(PUBLISHED).score(Outputs(logits_BC, logits_BC, logits_BC, numpy.array
     ("code", "unwanted"),
     [
         ("import asd_ray.config", ("numpy", "ray", "torch")),
-        ("import asd_ray.training.mailbox", ("numpy", "ray", "torch")),
-        ("import asd_ray.training.serve", (*STATISTICS, *SERVERS, "optuna")),
+        ("import asd_ray.lanes.mailbox", ("numpy", "ray", "torch")),
+        ("import asd_ray.lanes.serve", (*STATISTICS, *SERVERS, "optuna")),
         ("import asd_ray.api", (*STATISTICS, *SERVERS, "ray", "torch")),
         (PUBLISHED, ("matplotlib", "scipy.stats", "sklearn")),
     ],

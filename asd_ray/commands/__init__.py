@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import NoReturn
 
 from asd_ray import invocation
-from asd_ray.command import BAD_INPUT, Parser, run_command
-from asd_ray.spelling import suggestion
+from asd_ray.commands.options import Parser, run_command
+from asd_ray.errors import BAD_INPUT, suggestion
 
 VERBS = ("tune", "prepare", "report", "train", "score", "doctor", "download")
 ABOUT = """Find, for every type of machine, the training that detects its anomalous sounds best.

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from asd_ray import shipped
-from asd_ray.command import DONE, FAILED
-from asd_ray.places import is_object, place
+from asd_ray.errors import DONE, FAILED
+from asd_ray.files.paths import is_object, place
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from asd_ray.command import BAD_INPUT, DONE, FAILED, InputError
+from asd_ray.errors import BAD_INPUT, DONE, FAILED, InputError
+from asd_ray.files.paths import is_object, place
 from asd_ray.invocation import call_of
-from asd_ray.places import is_object, place
 
 if TYPE_CHECKING:  # what needs requests and pydantic is imported after parsing, so that --help is quick
     from asd_ray.data.dcase2020 import Archive

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.command import DONE
-from asd_ray.places import place
+from asd_ray.errors import DONE
+from asd_ray.files.paths import place
 
 if TYPE_CHECKING:  # what needs pyarrow and ray is imported after parsing, so that --help is quick
     from asd_ray.data.corpus import Problem

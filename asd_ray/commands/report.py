@@ -14,8 +14,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.command import DONE, InputError
-from asd_ray.places import place
+from asd_ray.errors import DONE, InputError
+from asd_ray.files.paths import place
 
 if TYPE_CHECKING:
     from asd_ray.report.compare import Comparison
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from asd_ray.files import write_whole
+    from asd_ray.files.writing import write_whole
     from asd_ray.report.compare import compare
     from asd_ray.report.render import comparison_page, rebuild_alone
 

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.command import BAD_INPUT, DONE, InputError
-from asd_ray.places import place
+from asd_ray.errors import BAD_INPUT, DONE, InputError
+from asd_ray.files.paths import place
 
 if TYPE_CHECKING:
     from asd_ray.scoring.detector import Detector, Scored

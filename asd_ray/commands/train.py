@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd_ray.command import DONE, FAILED, INTERRUPTED, InputError, interruptible
-from asd_ray.places import place
+from asd_ray.errors import DONE, FAILED, INTERRUPTED, InputError
+from asd_ray.files.paths import place
+from asd_ray.interrupts import interruptible
 
 if TYPE_CHECKING:
     from asd_ray.config import RunConfig
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     config, found = read_config(arguments)
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.data.manifest import Manifest
-    from asd_ray.search.full import TrainingFailedError
+    from asd_ray.search.train_one import TrainingFailedError
 
     data = arguments.data or (place(found.data) if found else None)
     if data is None:
@@ -68,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
 def read_config(arguments: argparse.Namespace) -> "tuple[RunConfig, Best | None]":
     """The config, and all of a best/<machine_type>.yaml where it is one."""
     from asd_ray.config import load_config
-    from asd_ray.strict_yaml import load, read_yaml
+    from asd_ray.files.strict_yaml import load, read_yaml
 
     settings = ["lanes.count=1", "lanes.inline=false"]
     for name, key in (("epochs", "train.epochs"), ("seed", "train.seed"), ("workers", "lanes.workers")):
@@ -100,9 +101,9 @@ def print_epoch(report: "dict[str, Any]") -> None:
 
 
 def print_detector(path: Path) -> None:
+    from asd_ray.files.strict_yaml import load
     from asd_ray.report.render import percent
     from asd_ray.scoring.detector import Best
-    from asd_ray.strict_yaml import load
 
     best = load(path, Best)
     choosing, reporting = percent(best.choosing["objective"]), percent(best.reporting["objective"])

@@ -16,23 +16,17 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.command import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    InputError,
-    hide_passwords,
-    interruptible,
-)
+from asd_ray.errors import DONE, FAILED, INTERRUPTED, InputError, hide_passwords
+from asd_ray.files.paths import is_object, place
+from asd_ray.interrupts import interruptible
 from asd_ray.invocation import call_of
-from asd_ray.places import is_object, place
 from asd_ray.shipped import preset
 
 if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that --help is quick
     from asd_ray.config import RunConfig
     from asd_ray.console.lines import View
     from asd_ray.data.manifest import Manifest
-    from asd_ray.search.budget import Deadline
+    from asd_ray.deadline import Deadline
     from asd_ray.tracking.tracker import Tracker
 
 QUICK = "quick"  # the settings of a search without --data and --config
@@ -151,8 +145,8 @@ def settings(arguments: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from asd_ray.cluster import address
     from asd_ray.config import load_config
-    from asd_ray.search import address
 
     began = time.monotonic()
     config = load_config(settings_file(arguments), settings(arguments))
@@ -165,9 +159,9 @@ def main(arguments: argparse.Namespace) -> int:
     from asd_ray import api  # after the config is known to be good: this imports torch and ray
     from asd_ray.console.ending import print_end
     from asd_ray.data.manifest import Manifest
-    from asd_ray.search.budget import Deadline
-    from asd_ray.search.stopped import SearchStoppedError
-    from asd_ray.search.storage import check_storable
+    from asd_ray.deadline import Deadline
+    from asd_ray.errors import EnvironmentFailure
+    from asd_ray.search.studies.storage import check_storable
     from asd_ray.tracking.tensorboard import TensorBoard
 
     if arguments.run:
@@ -194,12 +188,12 @@ def main(arguments: argparse.Namespace) -> int:
                 deadline=deadline,
                 address=joined,
                 call=f"{call_of('tune')} {called(arguments)}".rstrip(),
-                tell=view.tell,
+                on_event=view.on_event,
                 trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
             )
     except KeyboardInterrupt:
         return INTERRUPTED
-    except SearchStoppedError as error:
+    except EnvironmentFailure as error:
         print(f"the search stopped: {error}", file=sys.stderr)
         print(go_on, file=sys.stderr)
         return FAILED
@@ -214,7 +208,7 @@ def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
     from rich.console import Console
 
     from asd_ray import api
-    from asd_ray.report.dry_run import print_forecast
+    from asd_ray.console.dry_run import print_forecast
 
     data = arguments.data
     api.find_space(config, arguments.space)

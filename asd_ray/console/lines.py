@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from asd_ray.command import say_at_once
+from asd_ray.interrupts import say_at_once
 from asd_ray.search.events import Ended, Event
 
 
@@ -16,7 +16,7 @@ class View(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def tell(self, event: Event) -> None: ...
+    def on_event(self, event: Event) -> None: ...
     def say(self, farewell: str) -> None:
         """What to say to Ctrl-C, from the handler of its signal."""
 
@@ -33,7 +33,7 @@ class Lines:
     def __exit__(self, *error: object) -> None:
         """Nothing is held."""
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         line = line_of(event, self._clock() - self._began)
         if line:
             print(line, flush=True)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from asd_ray.console.lines import Lines, View, line_of
 from asd_ray.console.progress import AtWork, Progress
-from asd_ray.search.budget import Deadline
+from asd_ray.deadline import Deadline
 from asd_ray.search.events import Event
 
 PER_SECOND = 2.0  # drawings; the machine is for training
@@ -54,7 +54,7 @@ class LiveView:
         if self._farewell:
             print(self._farewell, file=sys.stderr)  # what was drawn of it is wiped
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         now = self._clock()
         with self._lock:
             self._progress.take(event, now=now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from asd_ray.search.events import Begun, Ended, EpochDone, Event, Left, Planned
-from asd_ray.search.trials import Outcome
+from asd_ray.search.studies.trial_store import Outcome
 
 
 @dataclass(slots=True, kw_only=True)

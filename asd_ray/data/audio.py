@@ -19,7 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 
 LONGEST_READ_SECONDS = 60  # the window is 10 s; an hour-long recording need not be decoded to its end
 ZERO_RUN_SAMPLES = SAMPLE_RATE  # a second of exact zeros: no microphone is that quiet, a broken recorder is

@@ -21,11 +21,11 @@ import ray
 import torch
 
 from asd_ray.clip import SPLITS
+from asd_ray.cluster.placement import on_this_node, plain_errors, quiet_data_context
 from asd_ray.data.blocks import ToSgram, add_sgram, batch_of, blank_labels, collect, labels_of
 from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest, ShardEntry, read_labels, read_shard
 from asd_ray.data.resident import Batch, Clips, Index, OnDevice, Resident
 from asd_ray.data.shards import CLIPS_PER_ROW_GROUP
-from asd_ray.placement import on_this_node, plain_errors, quiet_data_context
 
 if TYPE_CHECKING:
     from ray.data import Dataset

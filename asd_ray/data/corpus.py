@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from asd_ray.clip import AUDIO_SUFFIXES, Clip, Machine, machine_types, parse_clip
-from asd_ray.command import InputError
-from asd_ray.places import ObjectPath
-from asd_ray.spelling import path_suggestion
+from asd_ray.errors import InputError, path_suggestion
+from asd_ray.files.paths import ObjectPath
 
 SPLIT_FOLDERS = ("train", "test", "eval")
 LABEL_LIST = "eval_data_list.csv"  # DCASE published the labels of its evaluation set in this file

@@ -15,12 +15,11 @@ from pathlib import Path, PurePosixPath
 from pydantic import TypeAdapter, ValidationError
 
 from asd_ray.clip import parse_clip
-from asd_ray.command import InputError
 from asd_ray.data.corpus import LABEL_LIST
 from asd_ray.data.zenodo import DownloadError, Progress, RemoteFile, Zenodo
-from asd_ray.files import cannot_write, to_json, write_whole
-from asd_ray.locks import folder_lock
-from asd_ray.spelling import suggestion
+from asd_ray.errors import InputError, suggestion
+from asd_ray.files.locks import folder_lock
+from asd_ray.files.writing import cannot_write, to_json, write_whole
 
 MACHINE_TYPES = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")
 LABELS_RECORD = 3951620

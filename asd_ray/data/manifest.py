@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE, SPLITS, Machine, Split
-from asd_ray.command import InputError
 from asd_ray.data.corpus import Problem
-from asd_ray.files import write_whole
+from asd_ray.errors import InputError
+from asd_ray.files.paths import is_object, sizes
+from asd_ray.files.writing import write_whole
 from asd_ray.invocation import call_of
-from asd_ray.places import is_object, sizes
 
 MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
 # Ray and its libraries take five to twenty seconds to begin; in one, a core prepares or reads some 200 clips.

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from asd_ray.command import InputError
 from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import Problem, read_corpus
 from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest, Options
@@ -23,8 +22,9 @@ from asd_ray.data.shards import (
     usable,
     write_shard,
 )
-from asd_ray.locks import folder_lock
-from asd_ray.places import place
+from asd_ray.errors import InputError
+from asd_ray.files.locks import folder_lock
+from asd_ray.files.paths import place
 
 _RESULT = TypeAdapter(ShardResult)
 
@@ -119,8 +119,8 @@ def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
     import ray
     import ray.data
 
-    from asd_ray.placement import quiet_data_context
-    from asd_ray.runtime import local_ray
+    from asd_ray.cluster.placement import quiet_data_context
+    from asd_ray.cluster.runtime import local_ray
 
     with local_ray():
         quiet_data_context()

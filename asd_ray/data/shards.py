@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asd_ray.clip import SPLITS, Clip, Split, class_table, machine_types
-from asd_ray.command import InputError
 from asd_ray.data.audio import BadRecording, read_recording
 from asd_ray.data.corpus import Corpus, Problem, hold_out, scorable
 from asd_ray.data.manifest import (
@@ -40,8 +39,9 @@ from asd_ray.data.manifest import (
     write_quarantine,
     write_table,
 )
-from asd_ray.files import writing
-from asd_ray.places import ObjectPath, fetched, place
+from asd_ray.errors import InputError
+from asd_ray.files.paths import ObjectPath, fetched, place
+from asd_ray.files.writing import writing
 
 CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
 CLIPS_PER_ROW_GROUP = 16

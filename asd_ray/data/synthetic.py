@@ -16,9 +16,9 @@ import numpy as np
 import soundfile
 
 from asd_ray.clip import SAMPLE_RATE, Clip, parse_clip
-from asd_ray.command import InputError
 from asd_ray.data.machines import KINDS, record
-from asd_ray.files import cannot_write
+from asd_ray.errors import InputError
+from asd_ray.files.writing import cannot_write
 
 PARAMETERS = "corpus.json"  # marks a folder as made here: no other folder is ever replaced
 FAINTEST_FAULT = 0.1  # severities are uniform from here to 1: some can hardly be heard

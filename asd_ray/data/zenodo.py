@@ -16,7 +16,7 @@ import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asd_ray import __version__
-from asd_ray.files import cannot_write
+from asd_ray.files.writing import cannot_write
 
 API = "https://zenodo.org/api"
 ATTEMPTS = 6  # in a row without a byte more: a minute of silence in all

@@ -15,7 +15,7 @@ def check_cluster(address: str, *, insecure: bool) -> Iterator[Finding]:
 
 
 def _check_dashboard(address: str, *, insecure: bool) -> Iterator[Finding]:
-    from asd_ray.search import cluster
+    from asd_ray.cluster import jobs as cluster
 
     client = cluster.connect(address, insecure=insecure)
     jobs = Counter(str(job.status) for job in client.list_jobs())
@@ -24,13 +24,13 @@ def _check_dashboard(address: str, *, insecure: bool) -> Iterator[Finding]:
 
 
 def _check_nodes(address: str, *, insecure: bool) -> Iterator[Finding]:
-    from asd_ray.search.address import joined_address
+    from asd_ray.cluster.address import joined_address
 
     joined = joined_address(address, insecure=insecure)  # decides how Ray shows who we are: before ray is imported
+    from asd_ray.cluster.placement import living_nodes
+    from asd_ray.cluster.runtime import joined_ray
     from asd_ray.config import LaneConfig
-    from asd_ray.placement import living_nodes
-    from asd_ray.runtime import joined_ray
-    from asd_ray.search.resources import share_cluster
+    from asd_ray.lanes.sizes import share_cluster
 
     assert joined is not None
     with joined_ray(joined):

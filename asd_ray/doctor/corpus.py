@@ -9,8 +9,8 @@ from asd_ray.data.audio import BadRecording, read_recording
 from asd_ray.data.corpus import Corpus, read_corpus
 from asd_ray.data.manifest import MANIFEST, QUARANTINE, Manifest, read_shard
 from asd_ray.doctor.finding import Finding
+from asd_ray.files.paths import fetched, is_object
 from asd_ray.invocation import call_of
-from asd_ray.places import fetched, is_object
 from asd_ray.search.forecast import Listed, list_clips, list_data
 from asd_ray.search.runfolder import judge_clips
 

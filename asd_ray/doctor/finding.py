@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 
 Level = Literal["ok", "note", "fault"]
 

@@ -14,8 +14,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from asd_ray.doctor.finding import Finding
-from asd_ray.files import cannot_write
-from asd_ray.locks import folder_lock
+from asd_ray.files.locks import folder_lock
+from asd_ray.files.writing import cannot_write
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # what pyproject.toml asks for
 GB = 1e9

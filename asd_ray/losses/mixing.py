@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.losses.margin import margin_logits
 
 

@@ -12,10 +12,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from asd_ray.clip import NUM_FRAMES
-from asd_ray.command import InputError
+from asd_ray.errors import InputError, suggestion
 from asd_ray.losses.numbers import CUBE, ONE_STAGE, TWO_STAGES
 from asd_ray.models.mel import OF_BASELINES, OF_STGRAM, OF_TASTGRAM, MelSettings
-from asd_ray.spelling import suggestion
 
 if TYPE_CHECKING:
     from torch import nn

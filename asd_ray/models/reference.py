@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.models.classifier import Classifier
 
 # Pattern of a published name -> our name; the first match holds. `conv_extrctor` is how it is spelt there.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asd_ray.command import InputError
 from asd_ray.data.manifest import read_shard
+from asd_ray.errors import InputError
 from asd_ray.report.judging import Judged
 
 CENTRE = "centre"  # column of scores.parquet: 1 - cosine with the centre

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asd_ray.command import InputError
 from asd_ray.config import Params, ScoreConfig
 from asd_ray.data.manifest import read_shard
+from asd_ray.errors import InputError
 from asd_ray.scoring.intervals import Estimate, estimate
 from asd_ray.scoring.metrics import PROXY, MachineMetrics, machine_metrics, objective_value
 from asd_ray.scoring.scores import SCORES

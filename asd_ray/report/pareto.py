@@ -5,7 +5,7 @@ from typing import Any
 
 from asd_ray.config import Params
 from asd_ray.search.runfolder import Run
-from asd_ray.search.studies import Studies
+from asd_ray.search.studies.studies import Studies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from optuna.trial import FrozenTrial
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.report.angles import angles_of
 from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
 from asd_ray.report.edges import edges
@@ -20,10 +20,10 @@ from asd_ray.report.rows import read_history, read_rows
 from asd_ray.report.scores import ScoreRow, Tables, score_rows
 from asd_ray.report.summary import NOT_CONFIRMED, MachineSummary, Summary
 from asd_ray.scoring.protocol import why_unusable
-from asd_ray.search.book import owner_of, scores_of
 from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
 from asd_ray.search.runfolder import TRIALS, Run
-from asd_ray.search.studies import Studies
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.studies.trial_store import owner_of, scores_of
 
 
 def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> Summary:

@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from asd_ray.config import params_of
-from asd_ray.files import to_json, write_whole
+from asd_ray.files.writing import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
@@ -22,8 +22,8 @@ from asd_ray.report.winners import write_winners
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.metrics import Auc, MachineMetrics
 from asd_ray.search import runfolder
-from asd_ray.search.journal import run_lock
-from asd_ray.search.storage import Store, find_store, open_studies
+from asd_ray.search.studies.journal import run_lock
+from asd_ray.search.studies.storage import Store, find_store, open_studies
 
 UNDEFINED = "undefined"
 NOT_RUN = "not run"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from asd_ray.config import Param
-from asd_ray.search.choice import worth
 from asd_ray.search.ranges import Choices, Names, Range
 from asd_ray.search.space import StudySpace
-from asd_ray.search.surface import FEWEST, fitted, to_unit_cube, unit_axes, unit_points
+from asd_ray.search.studies.surface import FEWEST, fitted, to_unit_cube, unit_axes, unit_points
+from asd_ray.search.studies.trial_store import worth
 
 PAIRS = (("margin", "scale"), ("mixup_alpha", "noise_prob"))  # the loss of one clip; how clips are mixed
 RESAMPLES = 20  # of the trials, for the spread of the importances
@@ -131,7 +131,7 @@ class _View:
     def __init__(
         self, trials: Sequence[FrozenTrial], values: Array, space: StudySpace, chosen: Mapping[str, Param]
     ) -> None:
-        from asd_ray.search.gaussian import Surface  # here: a small search has too few trials for it
+        from asd_ray.search.studies.gaussian import Surface  # here: a small search has too few trials for it
 
         self.surface = Surface(unit_points(trials, space), values)
         self._space, self._point = space, dict(chosen)

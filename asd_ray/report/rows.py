@@ -6,11 +6,11 @@ from pathlib import Path
 from optuna.trial import TrialState
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from asd_ray.command import InputError
 from asd_ray.config import Params
-from asd_ray.search.book import CURVES, REASON
+from asd_ray.errors import InputError
 from asd_ray.search.runfolder import TRIALS, Run
-from asd_ray.search.studies import Studies
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.studies.trial_store import CURVES, REASON
 
 STATE_NAMES = {
     TrialState.COMPLETE: "complete",

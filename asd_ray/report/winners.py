@@ -7,16 +7,16 @@ from typing import Any
 
 from safetensors.torch import save
 
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig, with_params, with_score, with_seed
-from asd_ray.files import write_whole, writing
+from asd_ray.errors import InputError
+from asd_ray.files.strict_yaml import dump
+from asd_ray.files.writing import write_whole, writing
 from asd_ray.report.confirmed import Confirmed
 from asd_ray.report.judging import Judged
 from asd_ray.report.summary import MachineSummary, Summary
 from asd_ray.scoring.detector import Best, ConfirmedEntry, ThresholdEntry, sha256_of
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.search.runfolder import TRIALS, Corpus
-from asd_ray.strict_yaml import dump
 from asd_ray.training import checkpoint
 from asd_ray.training.trial import flat
 

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from asd_ray.command import InputError
 from asd_ray.data.manifest import Manifest, read_shard
 from asd_ray.data.resident import PCM_SCALE
+from asd_ray.errors import InputError
+from asd_ray.files.paths import is_object, place
 from asd_ray.models.sgram import LogMel
-from asd_ray.places import is_object, place
 from asd_ray.report.judging import Judged
 from asd_ray.search.runfolder import Run
 

@@ -17,18 +17,17 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from asd_ray.command import InputError
 from asd_ray.config import Params, RunConfig
 from asd_ray.data.audio import read_recording
 from asd_ray.data.resident import PCM_SCALE
+from asd_ray.errors import InputError, path_suggestion
+from asd_ray.files.paths import place
+from asd_ray.files.strict_yaml import Strict, load
 from asd_ray.losses.mixing import LossPoint
 from asd_ray.models import build_module, find_system
 from asd_ray.models.precision import precision_of
 from asd_ray.models.sgram import LogMel
-from asd_ray.places import place
 from asd_ray.scoring.scores import make_score, outputs_of
-from asd_ray.spelling import path_suggestion
-from asd_ray.strict_yaml import Strict, load
 
 NORMALS = ("normals.embedding_NE", "normals.class_N")  # beside the weights: what a score is fitted to
 _MACHINE_ID = re.compile(r"id_[A-Za-z0-9]+")

@@ -11,9 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError, suggestion
 from asd_ray.scoring.roc import roc_areas
-from asd_ray.spelling import suggestion
 
 MAX_FPR = 0.1  # of DCASE 2020 Task 2
 PROXY = "proxy"  # the objective that needs no labels

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 
 Protocol = Literal["dcase", "split", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("dcase", "split", "paper")

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from asd_ray.command import InputError
-from asd_ray.spelling import suggestion
+from asd_ray.errors import InputError, suggestion
 
 if TYPE_CHECKING:  # a search names scores before torch is imported
     from torch import Tensor

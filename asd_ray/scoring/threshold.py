@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

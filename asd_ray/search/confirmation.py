@@ -14,16 +14,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from asd_ray.command import InputError
 from asd_ray.config import Params, params_of
 from asd_ray.data.manifest import read_shard
-from asd_ray.files import write_whole
-from asd_ray.places import remove_folder
+from asd_ray.errors import InputError
+from asd_ray.files.paths import remove_folder
+from asd_ray.files.strict_yaml import Strict, dump, load
+from asd_ray.files.writing import write_whole
 from asd_ray.scoring.scores import AUTO, PUBLISHED
-from asd_ray.search.book import scores_of
 from asd_ray.search.runfolder import TRIALS, Run
-from asd_ray.search.studies import Studies
-from asd_ray.strict_yaml import Strict, dump, load
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.studies.trial_store import scores_of
 from asd_ray.training import checkpoint
 
 PLAN, OUTCOME = "confirmation.yaml", "outcome.json"

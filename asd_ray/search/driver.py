@@ -10,18 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asd_ray.cluster.runtime import QUIET, environment
 from asd_ray.data.ahead import ahead, fulfilled, promised
 from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest
-from asd_ray.places import place, remove_folder
-from asd_ray.runtime import QUIET, environment
+from asd_ray.deadline import Deadline
+from asd_ray.files.paths import place, remove_folder
+from asd_ray.models import mels_of
 from asd_ray.search import runfolder
-from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import count_to_confirm, open_confirmation
-from asd_ray.search.events import Tell
+from asd_ray.search.events import OnEvent
 from asd_ray.search.runfolder import Run
-from asd_ray.search.starts import Starts, begin_from
-from asd_ray.search.storage import Store, open_studies
-from asd_ray.search.studies import Studies
+from asd_ray.search.studies.storage import Store, open_studies
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.warm_start import Starts, begin_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ def run_search(
     run: Run,
     *,
     visible_labels: list[str],
-    tell: Tell,
+    on_event: OnEvent,
     store: Store | None = None,
     starts: Starts | None = None,
     deadline: Deadline | None = None,
@@ -49,18 +50,18 @@ def run_search(
     On this machine, or on the cluster at `address`, where lanes come and go with its nodes. Call it while holding
     the run's lock.
 
-    Raises InputError for what a user can mend, SearchStoppedError, KeyboardInterrupt when interrupted; call again
+    Raises InputError for what a user can mend, EnvironmentFailure, KeyboardInterrupt when interrupted; call again
     to go on.
     """
     studies, cut = open_studies(folder, run, take_over=True, store=store)
     if cut:
-        tell(f"the journal ended in {cut} torn bytes of a killed writer; kept in {runfolder.JOURNAL}.torn")
+        on_event(f"the journal ended in {cut} torn bytes of a killed writer; kept in {runfolder.JOURNAL}.torn")
     for line in begin_from(starts or Starts(), studies):
-        tell(line)
+        on_event(line)
     deadline, missing = deadline or Deadline(), studies.num_missing
     to_confirm = count_to_confirm(folder, run, studies)
     if deadline.over or (not missing and not to_confirm):
-        _end(folder, run, studies, deadline=deadline, tell=tell)
+        _end(folder, run, studies, deadline=deadline, on_event=on_event)
         return
     with scratch_folder(folder) as scratch, environment(QUIET):
         searcher = _run_on_ray(
@@ -70,11 +71,11 @@ def run_search(
             trials=max(missing, to_confirm),
             visible_labels=visible_labels,
             scratch=scratch,
-            tell=tell,
+            on_event=on_event,
             deadline=deadline,
             address=address,
         )
-    _end(folder, run, studies, deadline=deadline, tell=tell, searcher=searcher)
+    _end(folder, run, studies, deadline=deadline, on_event=on_event, searcher=searcher)
 
 
 def _run_on_ray(
@@ -85,29 +86,29 @@ def _run_on_ray(
     trials: int,
     visible_labels: list[str],
     scratch: Path,
-    tell: Tell,
+    on_event: OnEvent,
     deadline: Deadline,
     address: str | None,
 ) -> "StudySearcher | None":
     """Have trials run; on this machine few clips are read while Ray starts."""
-    from asd_ray.search.resources import ray_with_room
+    from asd_ray.lanes.sizes import ray_with_room
 
     shards = place(run.corpus.path)
     clips = Manifest.load(shards).count_clips()
 
     def tables() -> "Iterable[pa.Table]":
-        from asd_ray.search.lanes import source_of
+        from asd_ray.lanes.opening import source_of
 
         return source_of(shards, run.systems, visible_labels=visible_labels).tables()
 
     early = address is None and clips < FEWEST_CLIPS_FOR_RAY and run.config.lanes.resident != "stream"
     with (
         ahead(tables) if early else nullcontext() as begun,
-        ray_with_room(address, clips, run) as room,
+        ray_with_room(address, clips, run.config.lanes, log_mels=len(mels_of(run.systems))) as room,
         ExitStack() as stack,
     ):
         from asd_ray.data.bank import Bank, Kept
-        from asd_ray.search.lanes import read_clips
+        from asd_ray.lanes.opening import read_clips
         from asd_ray.search.tuner import run_trials
 
         read = partial(read_clips, shards, run.systems, visible_labels=visible_labels, streams=room.streams)
@@ -124,7 +125,7 @@ def _run_on_ray(
             room=room,
             read=(lambda: promise) if promise else (lambda: fulfilled(read())),
             scratch=scratch,
-            tell=tell,
+            on_event=on_event,
             deadline=deadline,
             address=address,
         )
@@ -136,7 +137,7 @@ def _end(
     studies: Studies,
     *,
     deadline: Deadline,
-    tell: Tell,
+    on_event: OnEvent,
     searcher: "StudySearcher | None" = None,
 ) -> None:
     """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run."""
@@ -148,9 +149,11 @@ def _end(
         confirmation = open_confirmation(folder, run, studies)
     if deadline.over and (unfinished or (confirmation is not None and confirmation.waiting())):
         what = f"{', '.join(left)} left at the end of an epoch" if left else "nothing was running"
-        tell(f"{deadline.hours:g} hours are over, {what}; the same call goes on")
+        on_event(f"{deadline.hours:g} hours are over, {what}; the same call goes on")
     elif studies.resting and studies.count() < search.trials:
-        tell(f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials")
+        on_event(
+            f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials"
+        )
 
 
 @contextmanager

@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asd_ray.search.book import name_of
-from asd_ray.search.choice import may_win, worth
 from asd_ray.search.space import Params
-from asd_ray.search.studies import Studies
-from asd_ray.search.trials import Outcome, Proposal
-from asd_ray.training.order import Report
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.studies.trial_store import Outcome, Proposal, may_win, name_of, worth
+from asd_ray.training.messages import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,4 +96,4 @@ class Ended:
 
 
 Event = str | Planned | Begun | EpochDone | Left | Ended
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]

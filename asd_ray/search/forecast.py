@@ -17,13 +17,13 @@ from asd_ray.clip import Clip, Machine, class_table, machine_types
 from asd_ray.config import RunConfig, replace
 from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
+from asd_ray.files.strict_yaml import load
+from asd_ray.lanes.sizes import Room, Share, machine_resources, make_room, share_out
 from asd_ray.models import check_class_types, mels_of
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.search.resources import Room, Share, machine_resources, make_room, share_out
 from asd_ray.search.runfolder import RUN, Corpus, Run, judge_clips, refuse_other
 from asd_ray.search.space import SearchSpace, load_space
-from asd_ray.search.starts import not_tried, read_starts
-from asd_ray.strict_yaml import load
+from asd_ray.search.warm_start import not_tried, read_starts
 from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace

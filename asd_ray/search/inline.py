@@ -6,8 +6,8 @@ import torch
 
 from asd_ray.config import RunConfig
 from asd_ray.data.bank import Bank, take_in
-from asd_ray.search.trainables import Commander, TrialRunner
-from asd_ray.training.order import Order, Report
+from asd_ray.search.trial_runner import Commander, TrialRunner
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.server import Server
 
 

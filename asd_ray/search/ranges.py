@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from asd_ray.config import Param
-from asd_ray.strict_yaml import Strict
+from asd_ray.files.strict_yaml import Strict
 
 
 class Above(Strict):

@@ -20,15 +20,14 @@ from pydantic import Field
 
 import asd_ray
 from asd_ray.clip import Machine, machine_types
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig, science
 from asd_ray.data.manifest import Manifest, read_labels, read_shard
-from asd_ray.files import write_whole, writing
+from asd_ray.errors import InputError, path_suggestion
+from asd_ray.files.strict_yaml import Strict, dump, load
+from asd_ray.files.writing import write_whole, writing
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.protocol import Mask, assign_roles, resolve_protocol
 from asd_ray.search.space import SearchSpace
-from asd_ray.spelling import path_suggestion
-from asd_ray.strict_yaml import Strict, dump, load
 
 RUN, CLIPS, JOURNAL, TRIALS = "run.yaml", "clips.parquet", "studies.journal", "trials"
 _LIBRARIES = ("torch", "torchaudio", "ray", "optuna")

@@ -11,18 +11,19 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from asd_ray.command import InputError
+from asd_ray.deadline import Deadline
+from asd_ray.errors import InputError
+from asd_ray.lanes.elastic import AS_MANY_AS_COME, FixedLanes, Lanes
+from asd_ray.lanes.link import LaneError
 from asd_ray.scoring.scores import AUTO
-from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import Confirmation, Training, open_confirmation
 from asd_ray.search.confirmation import Outcome as Confirmed
-from asd_ray.search.elastic import AS_MANY_AS_COME, FixedLanes, Lanes
-from asd_ray.search.events import Begun, Ended, EpochDone, Left, Planned, Tell
+from asd_ray.search.events import Begun, Ended, EpochDone, Left, OnEvent, Planned
 from asd_ray.search.runfolder import Run
-from asd_ray.search.studies import Outcome, Proposal, Studies
-from asd_ray.training.link import LaneError
+from asd_ray.search.studies.studies import Outcome, Proposal, Studies
 
 DEATHS = 3  # of its process after one epoch, and a trial has failed
 LOST_LANES = 5  # by one trial after one epoch, and something is wrong that every other trial would meet too
@@ -59,7 +60,7 @@ class StudySearcher(Searcher):
         run: Run,
         folder: Path,
         *,
-        tell: Tell,
+        on_event: OnEvent,
         total: int,
         deadline: Deadline | None = None,
         lanes: Lanes | None = None,
@@ -67,7 +68,7 @@ class StudySearcher(Searcher):
         """`total`: trials that this call will run, unless the deadline comes before; `lanes`: what they run on
         (default: any number)."""
         super().__init__(metric="training_iteration", mode="max")
-        self.studies, self._tell, self._total = studies, tell, total
+        self.studies, self._on_event, self._total = studies, on_event, total
         self._run, self._folder = run, folder
         self._joint = run.trained_types if run.config.search.scope == "joint" else ()
         self._running: dict[str, Proposal] = {}
@@ -106,7 +107,7 @@ class StudySearcher(Searcher):
         order = self._suggest_again(trial_id) if self._again else self._suggest_new(trial_id)
         if isinstance(order, dict):
             self._orders[trial_id] = order
-            self._tell(Begun.of(order, lanes=self._lanes.room))
+            self._on_event(Begun.of(order, lanes=self._lanes.room))
         elif self._orders:
             # Tune takes it for "wait": what is running may be lost, and begin again, or wake a resting study up.
             return None
@@ -166,10 +167,10 @@ class StudySearcher(Searcher):
         self._to_confirm = self.confirmation.waiting()
         self._ended = 0
         if self._to_confirm:
-            self._tell(Planned.of(self.studies, total=len(self._to_confirm), confirming=True))
+            self._on_event(Planned.of(self.studies, total=len(self._to_confirm), confirming=True))
             uids = dict.fromkeys(training.candidate.uid for training in self._to_confirm)
             seeds = {training.seed for training in self._to_confirm}
-            self._tell(
+            self._on_event(
                 f"confirming {', '.join(uids)} with {len(seeds)} fresh seeds: {len(self._to_confirm)} trainings"
             )
 
@@ -189,7 +190,7 @@ class StudySearcher(Searcher):
             return False
         report = json.loads(result["report"])
         self._last[trial_id] = report
-        self._tell(EpochDone(name=self._orders[trial_id]["uid"], report=report, lane=result.get("lane", "")))
+        self._on_event(EpochDone(name=self._orders[trial_id]["uid"], report=report, lane=result.get("lane", "")))
         if trial_id in self._running and report["objective"]:
             uid, metrics = self._running[trial_id].uid, report["choosing"]
             scores = report["score"] if self._run.config.score.name == AUTO else None
@@ -212,12 +213,12 @@ class StudySearcher(Searcher):
             training = self._confirming.pop(trial_id, None)
             self.left.append(trial.uid if trial else training.place if training else trial_id)
             if order is not None:
-                self._tell(Left(name=order["uid"]))
+                self._on_event(Left(name=order["uid"]))
             return
         if error and order is not None:
             reason = self._lose(trial_id, order)
             if not reason:
-                self._tell(Left(name=order["uid"]))
+                self._on_event(Left(name=order["uid"]))
                 return
             result = {"failed": reason, "lost": True}
         if trial_id in self._confirming:
@@ -242,7 +243,7 @@ class StudySearcher(Searcher):
             total=self._total,
             best_of=best_of,
         )
-        self._tell(ended)
+        self._on_event(ended)
 
     def _lose(self, trial_id: str, order: dict[str, Any]) -> str:
         """Have a trial that was lost with its process or lane go on; the reason if it is at fault itself.
@@ -269,7 +270,7 @@ class StudySearcher(Searcher):
         report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
         reason = (result or {}).get("failed", "")
         if not reason and report["epoch"] < self._run.config.train.epochs:
-            self._tell(Left(name=training.name))
+            self._on_event(Left(name=training.name))
             return  # stopped half-way, by whatever: no result
         lost = "lost" in (result or {})
         # By the score that the search chose for it: chosen anew, every seed would have another one.
@@ -292,7 +293,7 @@ class StudySearcher(Searcher):
             machine_types=tuple(candidate.machine_types),
             params=candidate.params,
         )
-        self._tell(
+        self._on_event(
             Ended(
                 name=training.name,
                 proposal=proposal,
@@ -311,3 +312,24 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         raise InputError("a search is resumed by calling it again, not by Tuner.restore")
+
+
+class StudyScheduler(FIFOScheduler):
+    """Tune's view of stopping: stops a trial when the studies say so."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stop = self._searcher.judge(trial.trial_id, result)
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Its process died, or its lane ended. What the searcher makes of it, it does when Tune tells it next."""
+        lines = str(trial.get_error() or "its process died").strip().splitlines()
+        self._searcher.errors[trial.trial_id] = lines[-1]
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """The last epoch comes this way."""
+        self._searcher.judge(trial.trial_id, result)

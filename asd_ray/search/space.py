@@ -24,14 +24,13 @@ import optuna
 from optuna.distributions import BaseDistribution
 from pydantic import Field, WithJsonSchema, model_validator
 
-from asd_ray.command import InputError
 from asd_ray.config import NAMES, TUNABLE, WHOLE_NUMBERS, Param, Params, RunConfig, with_params
+from asd_ray.errors import InputError, nearest, suggestion
+from asd_ray.files.paths import place
+from asd_ray.files.strict_yaml import KeyPath, Strict, WrongValueError, load
 from asd_ray.models import SYSTEMS, find_system
-from asd_ray.places import place
 from asd_ray.search.ranges import HELD, Choices, Names, Range, Searched, Spec, shown
 from asd_ray.shipped import search_spaces
-from asd_ray.spelling import nearest, suggestion
-from asd_ray.strict_yaml import KeyPath, Strict, WrongValueError, load
 
 __all__ = ["Params", "SearchSpace", "StudySpace", "load_space"]
 

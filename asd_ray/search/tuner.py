@@ -10,23 +10,22 @@ from typing import Any
 
 from ray import tune
 
+from asd_ray.cluster.placement import on_this_node, seen_from_all_nodes
+from asd_ray.cluster.ray_internals import mend_out_of_memory
 from asd_ray.data.bank import Bank
 from asd_ray.data.manifest import MANIFEST
-from asd_ray.placement import on_this_node, seen_from_all_nodes
-from asd_ray.places import place, ray_storage
+from asd_ray.deadline import Deadline
+from asd_ray.errors import EnvironmentFailure
+from asd_ray.files.paths import place, ray_storage
+from asd_ray.lanes.opening import Read, lanes_of_cluster, lanes_of_machine
+from asd_ray.lanes.sizes import Room, Share
 from asd_ray.search import runfolder
-from asd_ray.search.budget import Deadline
-from asd_ray.search.events import Planned, Tell
+from asd_ray.search.events import OnEvent, Planned
 from asd_ray.search.inline import InlineTrial
-from asd_ray.search.lanes import Read, lanes_of_cluster, lanes_of_machine
-from asd_ray.search.mends import mend_out_of_memory
-from asd_ray.search.resources import Room, Share
 from asd_ray.search.runfolder import Run
-from asd_ray.search.scheduler import StudyScheduler
-from asd_ray.search.searcher import StudySearcher
-from asd_ray.search.stopped import SearchStoppedError
-from asd_ray.search.studies import Studies
-from asd_ray.search.trainables import LaneTrial
+from asd_ray.search.searcher import StudyScheduler, StudySearcher
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.trial_runner import LaneTrial
 from asd_ray.training.rungs import rungs
 
 
@@ -39,27 +38,36 @@ def run_trials(
     room: Room,
     read: Read,
     scratch: Path,
-    tell: Tell,
+    on_event: OnEvent,
     deadline: Deadline,
     address: str | None = None,
 ) -> StudySearcher | None:
     """Run what is missing on the Ray that is there, at most so many at a time; None where no lane came in time.
 
-    The searcher knows what the deadline left. Raises InputError, SearchStoppedError.
+    The searcher knows what the deadline left. Raises InputError, EnvironmentFailure.
     """
     shards, missing = place(run.corpus.path), studies.num_missing
     here = address is None or run.config.lanes.inline
     with (
-        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address, tell=tell) as sight,
+        seen_from_all_nodes(folder.resolve(), shards.resolve() / MANIFEST, address, on_event=on_event) as sight,
         (lanes_of_machine if here else partial(lanes_of_cluster, deadline=deadline, sight=sight))(
-            run, room, trials=trials, read=read, scratch=scratch, tell=tell
+            run.config.lanes,
+            room,
+            trials=trials,
+            systems=run.systems,
+            num_classes=len(run.corpus.classes),
+            read=read,
+            scratch=scratch,
+            on_event=on_event,
         ) as found,
     ):
         if found is None:
             return None
         share, bank, lanes = found
-        searcher = StudySearcher(studies, run, folder, tell=tell, total=missing, deadline=deadline, lanes=lanes)
-        tell(Planned.of(studies, total=missing))
+        searcher = StudySearcher(
+            studies, run, folder, on_event=on_event, total=missing, deadline=deadline, lanes=lanes
+        )
+        on_event(Planned.of(studies, total=missing))
         _tune(folder, run, searcher, share=share, clips=bank, scratch=scratch)
         return searcher
 
@@ -73,7 +81,7 @@ def _tune(
     clips: "Future[Bank]",
     scratch: Path,
 ) -> None:
-    """Run trials until the searcher has no more. Raises SearchStoppedError."""
+    """Run trials until the searcher has no more. Raises EnvironmentFailure."""
     mend_out_of_memory()
     tune.Tuner(
         _trainable(folder, run, share=share, clips=clips),
@@ -94,7 +102,7 @@ def _tune(
         ),
     ).fit()
     if searcher.trouble:
-        raise SearchStoppedError(searcher.trouble)
+        raise EnvironmentFailure(searcher.trouble)
 
 
 def _trainable(folder: Path, run: Run, *, share: Share, clips: "Future[Bank]") -> Any:

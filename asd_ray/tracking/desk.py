@@ -7,8 +7,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from textwrap import shorten
 
-from asd_ray.command import hide_passwords
-from asd_ray.search.events import Begun, Ended, EpochDone, Event, Tell
+from asd_ray.errors import hide_passwords
+from asd_ray.search.events import Begun, Ended, EpochDone, Event, OnEvent
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.tracker import Tracker, values_of
 
@@ -18,18 +18,18 @@ LONGEST = 160  # characters of an error
 
 
 @contextmanager
-def tracked(trackers: Sequence[Tracker], folder: Path, run: Run, tell: Tell) -> Iterator[Tell]:
-    """Whom to tell instead of `tell`, for the length of a search: that and all trackers."""
-    desks = [Desk(tracker, folder, run, warn=tell) for tracker in trackers]
+def tracked(trackers: Sequence[Tracker], folder: Path, run: Run, on_event: OnEvent) -> Iterator[OnEvent]:
+    """What to call instead of `on_event`, for the length of a search: that and all trackers."""
+    desks = [Desk(tracker, folder, run, warn=on_event) for tracker in trackers]
 
-    def tell_all(event: Event) -> None:
-        tell(event)
+    def on_event_of_all(event: Event) -> None:
+        on_event(event)
         for desk in desks:
             desk.put(event)
 
     patience = CTRL_C_PATIENCE_S
     try:
-        yield tell_all
+        yield on_event_of_all
         patience = PATIENCE_S
     finally:
         for desk in desks:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asd_ray.command import InputError, hide_passwords
+from asd_ray.errors import InputError, hide_passwords
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.tracker import key_of

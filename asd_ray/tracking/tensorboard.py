@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import hparams, scalar
 
-from asd_ray.places import remove_folder
+from asd_ray.files.paths import remove_folder
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
 

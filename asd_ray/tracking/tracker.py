@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from asd_ray.config import METRICS
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
-from asd_ray.training.order import Report
+from asd_ray.training.messages import Report
 
 CURVES = ("train_loss", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
 

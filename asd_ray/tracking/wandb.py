@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asd_ray.command import InputError
-from asd_ray.places import is_object
+from asd_ray.errors import InputError
+from asd_ray.files.paths import is_object
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.tracker import key_of

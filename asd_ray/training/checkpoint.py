@@ -13,7 +13,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from asd_ray.files import writing
+from asd_ray.files.writing import writing
 
 FORMAT = 2  # raise it when what a state holds changes
 _FORMAT_KEY = "format"

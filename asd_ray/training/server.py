@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from asd_ray.command import InputError
 from asd_ray.data.resident import Clips
+from asd_ray.errors import InputError
 from asd_ray.training.loop import DivergedError
-from asd_ray.training.order import Order, Report
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.trial import Trial
 
 

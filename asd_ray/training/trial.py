@@ -19,13 +19,13 @@ from torch import nn
 
 from asd_ray.config import signature
 from asd_ray.data.resident import Clips, Labels
-from asd_ray.files import to_json, write_whole, writing
-from asd_ray.places import place
+from asd_ray.files.paths import place
+from asd_ray.files.writing import to_json, write_whole, writing
 from asd_ray.scoring.metrics import PROXY, MachineMetrics, objective_value
 from asd_ray.scoring.scores import AUTO, best_score
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import EpochResult, Training, fit
-from asd_ray.training.order import Order, Report
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.scored import Scored
 
 

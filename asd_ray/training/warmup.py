@@ -20,11 +20,11 @@ import numpy as np
 import psutil
 import torch
 
-from asd_ray.allocator import children_like_lanes
 from asd_ray.clip import NUM_SAMPLES
-from asd_ray.command import InputError
+from asd_ray.cluster.allocator import children_like_lanes
 from asd_ray.config import RunConfig, replace
 from asd_ray.data.resident import PCM_SCALE, Block, Labels, OnDevice, Resident
+from asd_ray.errors import InputError
 from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.training.loop import Training

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from asd_ray import __version__, commands, invocation, shipped
-from asd_ray.command import BAD_INPUT, DONE
 from asd_ray.commands import VERBS, tune
+from asd_ray.errors import BAD_INPUT, DONE
 from tests import completion
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def test_what_continues_a_search_is_the_call_with_its_run_folder() -> None:
 
 def test_nothing_else_of_the_package_says_how_it_is_called() -> None:
     """A message that names a script of launch/ would be wrong for everybody who has none."""
-    knows = {"invocation.py", "commands/__init__.py", "search/address.py"}
+    knows = {"invocation.py", "commands/__init__.py", "cluster/address.py"}
     files = [path for path in (ROOT / "asd_ray").rglob("*") if path.suffix in (".py", ".jinja")]
     found = {path.relative_to(ROOT / "asd_ray").as_posix() for path in files if "launch/" in path.read_text()}
     assert found == knows

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.search.jobs import TOKEN, serving
+from tests.cluster.jobs import TOKEN, serving
 
 SCRIPT = Path(__file__).parents[2] / "launch/doctor.py"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from asd_ray import __version__, invocation
-from asd_ray.command import BAD_INPUT, DONE, FAILED
 from asd_ray.commands import VERBS
+from asd_ray.errors import BAD_INPUT, DONE, FAILED
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.py"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.commands import train
+from asd_ray.errors import InputError
+from asd_ray.files.strict_yaml import dump, read_yaml
 from asd_ray.report.render import rebuild
-from asd_ray.strict_yaml import dump, read_yaml
 
 
 def asked(config: Path, **options: object) -> Namespace:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from asd_ray import commands
-from asd_ray.command import InputError
 from asd_ray.commands import tune
 from asd_ray.config import RunConfig, load_config, replace_settings, science
+from asd_ray.errors import InputError
 
 SCRIPT = Path(__file__).parents[2] / "launch/tune.py"
 

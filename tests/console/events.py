@@ -1,7 +1,7 @@
 """What a search of two machine types tells, to be shown."""
 
 from asd_ray.search.events import Begun, Ended, EpochDone, Planned
-from asd_ray.search.trials import Outcome, Proposal
+from asd_ray.search.studies.trial_store import Outcome, Proposal
 
 TYPES = ("fan", "[red]valve")  # names come from folders, and are no markup
 

@@ -17,7 +17,7 @@ def test_trials_that_end_and_plain_lines_are_printed_and_nothing_else(capsys: py
             ended("fan-2", 2, outcome="failed"),
             ended("fan-1-seed-7", 3, seed=7),
         ):
-            view.tell(event)
+            view.on_event(event)
     assert capsys.readouterr().out.splitlines() == [
         "    3 s  starting 2 lanes",
         "    7 s  [1/6] fan-1 complete after 4 epochs: fan 87.5 [red]valve 50.0",

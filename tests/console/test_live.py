@@ -12,7 +12,7 @@ from asd_ray.console import live
 from asd_ray.console.lines import Lines
 from asd_ray.console.live import LiveView, open_view
 from asd_ray.console.progress import Progress
-from asd_ray.search.budget import Deadline
+from asd_ray.deadline import Deadline
 from asd_ray.search.events import Event
 from tests.console.events import begun, ended, epoch_done, planned
 
@@ -24,7 +24,7 @@ def drawn(*events: Event, width: int = 100, height: int = 40, deadline: Deadline
     progress = Progress(epochs=4, train_clips={"fan": 30, "[red]valve": 10})
     view = LiveView(progress, console, deadline=deadline, clock=lambda: next(times))
     for event in events:
-        view.tell(event)
+        view.on_event(event)
     console.export_text()
     console.print(view)
     return console.export_text()
@@ -76,7 +76,7 @@ def test_a_confirmation_is_called_so() -> None:
 def test_ctrl_c_is_answered_in_the_view_and_again_below_it(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     with LiveView(Progress(epochs=4, train_clips={}), console) as view:
-        view.tell(planned())
+        view.on_event(planned())
         view.say("interrupted; go on with: x")
         view._live.refresh()
         assert "interrupted; go on with: x" in console.file.getvalue()  # type: ignore[attr-defined]
@@ -86,9 +86,9 @@ def test_ctrl_c_is_answered_in_the_view_and_again_below_it(capsys: pytest.Captur
 def test_what_has_ended_stays_above_the_view_which_leaves_nothing_behind() -> None:
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     with LiveView(Progress(epochs=4, train_clips={}), console, clock=lambda: 0.0) as view:
-        view.tell(planned())
-        view.tell(begun("fan-1"))
-        view.tell(ended("fan-1", 1))
+        view.on_event(planned())
+        view.on_event(begun("fan-1"))
+        view.on_event(ended("fan-1", 1))
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert "    0 s  [1/6] fan-1 complete after 4 epochs: fan 87.5 [red]valve 50.0" in written
     assert written.endswith("\x1b[2K")  # the last thing that it did was to wipe a line

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.data.ahead import ahead, fulfilled, promised
+from asd_ray.errors import InputError
 
 
 def test_things_made_ahead_are_handed_over_in_order_and_let_go() -> None:

@@ -11,8 +11,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
-from asd_ray.command import InputError
 from asd_ray.data.audio import BadRecording, fit_window, read_recording
+from asd_ray.errors import InputError
 
 
 def tone(seconds: float = 10.0, *, rate: int = SAMPLE_RATE, hertz: float = 440.0) -> NDArray[np.int16]:

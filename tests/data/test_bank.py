@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from asd_ray.clip import BYTES_PER_CLIP, NUM_MELS
-from asd_ray.command import InputError
+from asd_ray.cluster.runtime import local_ray
 from asd_ray.data.bank import Kept, Source, Streamed, _without_small_end, take_in
 from asd_ray.data.blocks import collect
 from asd_ray.data.manifest import Manifest
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Batch, Resident
 from asd_ray.data.synthetic import write_corpus
-from asd_ray.runtime import local_ray
+from asd_ray.errors import InputError
 
 CPU = torch.device("cpu")
 STORE = 80 * 2**20

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from asd_ray.clip import Clip, Machine
-from asd_ray.command import InputError
 from asd_ray.data.corpus import Corpus, hold_out, read_corpus
+from asd_ray.errors import InputError
 
 
 def plant(root: Path, *paths: str) -> Path:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.data import dcase2020
 from asd_ray.data.corpus import read_corpus
 from asd_ray.data.zenodo import DownloadError, Zenodo
+from asd_ray.errors import InputError
 from tests.zenodo import Server, put_dcase2020, recording, serving, zipped
 
 DEV, ADDITIONAL, EVALUATION = (part.record for part in dcase2020.PARTS)
@@ -27,7 +27,7 @@ def download(server: Server, root: Path, *machine_types: str, **options: bool) -
     """What was told; the archives of `machine_types` alone, if given."""
     zenodo, told = Zenodo(server.api, pause=0), list[str]()
     archives = dcase2020.find_archives(zenodo, machine_types=machine_types or dcase2020.MACHINE_TYPES)
-    dcase2020.download(zenodo, archives, root, on_progress=lambda *_: None, tell=told.append, **options)
+    dcase2020.download(zenodo, archives, root, on_progress=lambda *_: None, on_event=told.append, **options)
     return told
 
 
@@ -157,7 +157,7 @@ def test_a_recording_damaged_inside_its_archive_gets_no_name(server: Server, tmp
 
 
 def test_two_downloads_into_one_folder_do_not_meet(server: Server, tmp_path: Path) -> None:
-    from asd_ray.locks import folder_lock
+    from asd_ray.files.locks import folder_lock
 
     with (
         folder_lock(tmp_path, mend=""),

@@ -14,12 +14,12 @@ import pytest
 import soundfile
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
-from asd_ray.command import InputError
 from asd_ray.data import prepare as prepare_module
 from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import read_corpus
 from asd_ray.data.manifest import Manifest, read_labels, read_quarantine, read_shard
 from asd_ray.data.prepare import prepare
+from asd_ray.errors import InputError
 from tests.end_to_end.conftest import marked_processes
 
 

@@ -13,7 +13,6 @@ import pytest
 import soundfile
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
-from asd_ray.command import InputError
 from asd_ray.data import shards
 from asd_ray.data.corpus import Corpus, read_corpus
 from asd_ray.data.manifest import Manifest, Options, read_labels, read_quarantine
@@ -28,8 +27,9 @@ from asd_ray.data.shards import (
     usable,
     write_shard,
 )
-from asd_ray.files import write_whole
-from asd_ray.places import sizes
+from asd_ray.errors import InputError
+from asd_ray.files.paths import sizes
+from asd_ray.files.writing import write_whole
 
 
 def noise_wav(path: Path, *, seed: int, samples: int = NUM_SAMPLES) -> Path:

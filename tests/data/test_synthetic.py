@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
-from asd_ray.command import InputError
 from asd_ray.data import synthetic
 from asd_ray.data.corpus import read_corpus
 from asd_ray.data.machines import KINDS, record
 from asd_ray.data.synthetic import write_corpus
+from asd_ray.errors import InputError
 
 SMALL = {"ids_per_type": 2, "train_per_id": 1, "test_normal_per_id": 1, "test_anomaly_per_id": 1}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.data.manifest import Manifest
 from asd_ray.doctor.corpus import check_corpus
+from asd_ray.errors import InputError
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from asd_ray.runtime import QUIET, joined_ray
+from asd_ray.cluster.runtime import QUIET, joined_ray
 
 HEAD = "f" * 51 + "00000"  # the provider numbers its nodes after this one
 HEAD_TYPE = "ray.head.default"
@@ -36,11 +36,11 @@ import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from asd_ray import api  # noqa: E402
+from asd_ray.cluster.placement import living_nodes  # noqa: E402
+from asd_ray.cluster.tokens import own_token  # noqa: E402
 from asd_ray.config import RunConfig, replace_settings  # noqa: E402
-from asd_ray.placement import living_nodes  # noqa: E402
-from asd_ray.search import pool  # noqa: E402
+from asd_ray.lanes import pool  # noqa: E402
 from asd_ray.search.events import Ended, Event  # noqa: E402
-from asd_ray.tokens import own_token  # noqa: E402
 
 SETTINGS = (
     "model.width=0.0625",
@@ -145,7 +145,7 @@ def search(shards: Path, folder: Path, address: str, events: "queue.Queue[Told]"
             both.wait(SECOND_LANE_S)  # a quick lane would do all the trials before the other node is there
 
     try:
-        api.search(shards, folder, config, space_name="noisy_arcmix", tell=tell, address=address)
+        api.search(shards, folder, config, space_name="noisy_arcmix", on_event=tell, address=address)
         events.put(None)
     except BaseException as error:
         events.put(error)

@@ -8,8 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from asd_ray.files.strict_yaml import load
 from asd_ray.scoring.detector import Best
-from asd_ray.strict_yaml import load
 from tests.disk import mounted
 from tests.end_to_end.conftest import SMALL, finished, run, start, studies_of
 

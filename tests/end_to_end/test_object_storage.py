@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from asd_ray.data.manifest import Manifest, read_shard
-from asd_ray.files import write_whole
-from asd_ray.places import place, sizes
+from asd_ray.files.paths import place, sizes
+from asd_ray.files.writing import write_whole
 from asd_ray.report.render import rebuild_alone
 from asd_ray.scoring.detector import score
 from asd_ray.search.runfolder import read_run
-from asd_ray.search.storage import find_store, open_studies
+from asd_ray.search.studies.storage import find_store, open_studies
 from asd_ray.training import checkpoint
 from tests.end_to_end.conftest import SMALL, Call, run, start
 from tests.object_storage import BUCKET

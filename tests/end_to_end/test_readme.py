@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from asd_ray.files.strict_yaml import load
 from asd_ray.scoring.detector import Best
-from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import ROOT
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from asd_ray.files.strict_yaml import load
 from asd_ray.report.render import rebuild
 from asd_ray.scoring.detector import Best, score
-from asd_ray.strict_yaml import load
 from tests.end_to_end.conftest import run, start
 
 pytestmark = [pytest.mark.extra, pytest.mark.timeout(900)]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.jobs import TOKEN, serving
 from tests.end_to_end.conftest import ROOT
-from tests.search.jobs import TOKEN, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

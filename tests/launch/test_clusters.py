@@ -92,7 +92,7 @@ def check_stores(head: int, worker: int) -> None:
     """The head keeps the clips of DCASE 2020, and a worker takes them in."""
     from asd_ray.clip import bytes_per_clip
     from asd_ray.config import LaneConfig
-    from asd_ray.search.resources import _make_room
+    from asd_ray.lanes.sizes import _make_room
 
     room = _make_room(DEVELOPMENT_SET, LaneConfig(), log_mels=1, free=head, where="")
     assert not room.streams, room.words
@@ -381,7 +381,7 @@ def test_the_job_of_kuberay_asks_for_a_token_and_its_containers_are_confined() -
 
 def test_the_job_of_kuberay_asks_for_lanes_though_no_pod_but_the_head_is_there() -> None:
     from asd_ray.config import load_config
-    from asd_ray.search.elastic import Cluster, decide
+    from asd_ray.lanes.elastic import Cluster, decide
 
     spec = load(CLUSTERS / "kuberay.yaml")["spec"]
     [workers] = spec["rayClusterSpec"]["workerGroupSpecs"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.losses.mixing import CORNERS, LossPoint, Mix, cube_loss, draw_mix, mix_clips
 
 POINT = LossPoint(margin=0.7, scale=30.0, mixup_alpha=0.5, noise_prob=0.25)

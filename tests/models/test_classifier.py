@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.models import build_module, find_system
 from asd_ray.models.sgram import MelSettings
 

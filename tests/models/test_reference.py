@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.losses.margin import margin_logits
 from asd_ray.losses.mixing import CORNERS, Mix, cube_loss, mix_clips
 from asd_ray.losses.system_loss import MarginLoss

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from asd_ray.clip import NUM_FRAMES
-from asd_ray.command import InputError
 from asd_ray.config import TUNABLE
+from asd_ray.errors import InputError
 from asd_ray.models import SYSTEMS, build_module, check_class_types, check_packages
 from asd_ray.models.sgram import LogMel, MelSettings
 from asd_ray.scoring.scores import SCORES

@@ -5,7 +5,7 @@ from pathlib import Path
 from asd_ray.report.reading import summarise
 from asd_ray.report.summary import Summary
 from asd_ray.search.runfolder import read_run
-from asd_ray.search.storage import open_studies
+from asd_ray.search.studies.storage import open_studies
 
 
 def read_summary(folder: Path) -> Summary:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from asd_ray.config import ScoreConfig
+from asd_ray.files.strict_yaml import dump, load
 from asd_ray.report.confirmed import verdict_of
 from asd_ray.report.judging import reporting_estimate
 from asd_ray.report.render import cells, points, rebuild, spread, with_interval
@@ -23,7 +24,6 @@ from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.metrics import machine_metrics, objective_value
 from asd_ray.search.confirmation import OUTCOME, PLAN
 from asd_ray.search.runfolder import CLIPS, TRIALS, read_run
-from asd_ray.strict_yaml import dump, load
 from asd_ray.training import checkpoint
 from tests.local_search import Commander, begin, clips_for, confirmation_of, search
 from tests.report.summaries import read_summary

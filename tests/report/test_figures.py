@@ -5,7 +5,7 @@ from pathlib import Path
 from asd_ray.report.figures import trials_figure
 from tests.report.summaries import read_summary
 from tests.report.test_pareto import summary_of
-from tests.search.test_starts import make_run
+from tests.search.test_warm_start import make_run
 
 
 def test_a_search_that_ended_before_its_first_trial_has_a_figure_without_marks() -> None:

@@ -9,8 +9,8 @@ from asd_ray.report.response import Response
 from asd_ray.report.summary import MachineSummary, Summary
 from asd_ray.report.summary_file import summary_file
 from asd_ray.search.runfolder import Run
-from asd_ray.search.studies import Studies
-from tests.search.test_starts import TYPES, make_run
+from asd_ray.search.studies.studies import Studies
+from tests.search.test_warm_start import TYPES, make_run
 
 VALUES = [(0.5, 0.5), (0.75, 0.25), (0.25, 0.75), (0.25, 0.25)]  # the last is beaten
 

@@ -14,19 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from asd_ray.command import InputError
 from asd_ray.config import load_config, with_params
+from asd_ray.errors import InputError
+from asd_ray.files.strict_yaml import load
 from asd_ray.report.edges import edges
 from asd_ray.report.judging import normal_scores
 from asd_ray.report.render import markdown, page, percent, points, rebuild, rebuild_alone, trials_csv
 from asd_ray.report.summary import Summary
 from asd_ray.scoring.detector import Best
 from asd_ray.scoring.metrics import machine_metrics
-from asd_ray.search.journal import run_lock
 from asd_ray.search.runfolder import CLIPS, TRIALS, open_run, read_run
 from asd_ray.search.space import load_space
-from asd_ray.search.storage import open_studies
-from asd_ray.strict_yaml import load
+from asd_ray.search.studies.journal import run_lock
+from asd_ray.search.studies.storage import open_studies
 from tests.report.summaries import read_summary
 
 TYPES = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]

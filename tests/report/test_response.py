@@ -11,7 +11,7 @@ from asd_ray.report.canvas import INK
 from asd_ray.report.response import Response, Slice, importances, response_of
 from asd_ray.report.response_panels import contour_panel, slice_panel
 from asd_ray.search.space import SearchSpace, StudySpace, load_space
-from asd_ray.search.surface import FEWEST
+from asd_ray.search.studies.surface import FEWEST
 
 SPACE = load_space("noisy_arcmix")[0].of("fan")
 CHOSEN = {"margin": 0.6, "scale": 20.0, "mixup_alpha": 0.5, "noise_prob": 0.9}

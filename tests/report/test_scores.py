@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from asd_ray.files.strict_yaml import load
 from asd_ray.report.render import rebuild
 from asd_ray.report.summary import MachineSummary
 from asd_ray.scoring.detector import Best, Detector
@@ -17,7 +18,6 @@ from asd_ray.scoring.metrics import machine_metrics, objective_value
 from asd_ray.scoring.scores import OF_EMBEDDINGS, SCORES
 from asd_ray.search.confirmation import OUTCOME
 from asd_ray.search.runfolder import CLIPS, TRIALS
-from asd_ray.strict_yaml import load
 from tests.conftest import searched
 from tests.local_search import confirmation_of
 from tests.report.summaries import read_summary

@@ -17,7 +17,7 @@ from asd_ray.data.resident import Resident
 from asd_ray.report.render import rebuild
 from asd_ray.report.summary import Summary
 from asd_ray.search.runfolder import TRIALS, Plan, plan_clips
-from asd_ray.search.storage import open_studies
+from asd_ray.search.studies.storage import open_studies
 from tests.local_search import Change, Commander, begin, clips_for, confirmation_of, search
 
 # With every choice that there is: which score each machine type has, and which configs an ensemble.

@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
+from asd_ray.files.strict_yaml import dump, read_yaml
 from asd_ray.report.render import rebuild
 from asd_ray.scoring.detector import Detector, Scored, score
 from asd_ray.search.runfolder import TRIALS
-from asd_ray.strict_yaml import dump, read_yaml
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.scoring.metrics import (
     OBJECTIVES,
     Auc,

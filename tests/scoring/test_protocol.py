@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.scoring.protocol import Roles, assign_roles, resolve_protocol
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.scoring.scores import (
     SCORES,
     Centre,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.scoring.threshold import fit_threshold
 
 RNG = np.random.default_rng(0)

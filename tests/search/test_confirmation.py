@@ -11,12 +11,12 @@ from unittest.mock import patch
 import pytest
 from ray.tune.search import Searcher
 
-from asd_ray.command import InputError
 from asd_ray.config import LossConfig, SearchConfig, with_params
 from asd_ray.console.progress import Progress
 from asd_ray.data.manifest import read_shard
+from asd_ray.deadline import Deadline
+from asd_ray.errors import InputError
 from asd_ray.report.summary import baseline_name
-from asd_ray.search.budget import Deadline
 from asd_ray.search.confirmation import (
     OUTCOME,
     PLAN,
@@ -28,9 +28,9 @@ from asd_ray.search.confirmation import (
 from asd_ray.search.events import Ended, Event
 from asd_ray.search.runfolder import TRIALS, Run, read_run
 from asd_ray.search.searcher import DEATHS, StudySearcher
-from asd_ray.search.storage import open_studies
-from asd_ray.search.studies import Studies
-from asd_ray.training.order import Order
+from asd_ray.search.studies.storage import open_studies
+from asd_ray.search.studies.studies import Studies
+from asd_ray.training.messages import Order
 from tests.local_search import Commander, KilledError, begin, clips_for, confirmation_of, search
 
 
@@ -170,7 +170,7 @@ def test_a_training_that_was_lost_with_its_process_is_gone_on_with_by_the_next_c
         (folder / TRIALS / uid / f"seed-{seed}" / OUTCOME).unlink()
     studies = open_studies(folder, run, take_over=True)[0]
     told: list[Event] = []
-    searcher = StudySearcher(studies, run, folder, tell=told.append, total=3)
+    searcher = StudySearcher(studies, run, folder, on_event=told.append, total=3)
     for number in range(DEATHS):
         order = searcher.suggest(str(number))
         assert order["folder"] == f"{uid}/seed-2024"
@@ -299,7 +299,7 @@ def test_nothing_is_confirmed_while_trials_still_run(small_shards: Path, tmp_pat
         small_shards, tmp_path / "run", ["search.trials=2", "search.confirm=1", "search.seeds=2", "train.epochs=1"]
     )
     studies = open_studies(tmp_path / "run", run, take_over=True)[0]
-    searcher = StudySearcher(studies, run, tmp_path / "run", tell=lambda event: None, total=2)
+    searcher = StudySearcher(studies, run, tmp_path / "run", on_event=lambda event: None, total=2)
     first, second = (searcher.suggest(number) for number in ("1", "2"))
     assert {"seed", "folder"}.isdisjoint({*first, *second})
     assert searcher.suggest("3") is None
@@ -342,7 +342,7 @@ def scripted(small_shards: Path, tmp_path: Path) -> Callable[..., tuple[Run, Stu
         more = [f"search.trials={len(values)}", "train.epochs=1", *settings]
         run, _ = begin(small_shards, tmp_path / "run", more, space_name=space)
         studies = open_studies(tmp_path / "run", run, take_over=True)[0]
-        searcher = StudySearcher(studies, run, tmp_path / "run", tell=lambda event: None, total=len(values))
+        searcher = StudySearcher(studies, run, tmp_path / "run", on_event=lambda event: None, total=len(values))
         for number, (fan, pump) in enumerate(values):
             searcher.suggest(str(number))
             end(searcher, str(number), {"fan": fan, "pump": pump})
@@ -388,7 +388,7 @@ def test_a_call_without_time_to_confirm_decides_what_the_next_one_will_and_says_
     told: list[Event] = []
     with patch.dict(os.environ):  # the import sets switches of Ray, which other tests' processes shall not inherit
         from asd_ray.search.driver import run_search
-    run_search(tmp_path / "run", run, visible_labels=[], tell=told.append, deadline=Deadline(1e-9))
+    run_search(tmp_path / "run", run, visible_labels=[], on_event=told.append, deadline=Deadline(1e-9))
     assert told == ["1e-09 hours are over, nothing was running; the same call goes on"]
     assert confirmation_of(tmp_path / "run").plan == make_plan(run, studies)
 

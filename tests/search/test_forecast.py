@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from asd_ray import api
-from asd_ray.command import InputError
 from asd_ray.config import LaneConfig, RunConfig, replace_settings
 from asd_ray.data.prepare import prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus
-from asd_ray.search import forecast, full
+from asd_ray.errors import InputError
+from asd_ray.lanes.sizes import Share
+from asd_ray.search import forecast
+from asd_ray.search import train_one as full
 from asd_ray.search.forecast import (
     BRING_UP_S,
     PREPARED_PER_S,
@@ -19,7 +21,6 @@ from asd_ray.search.forecast import (
     make_forecast,
     search_seconds,
 )
-from asd_ray.search.resources import Share
 from asd_ray.search.runfolder import open_run, plan_clips, plan_run
 from asd_ray.search.space import load_space
 from asd_ray.training.warmup import Pace

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.prepare import prepare
+from asd_ray.errors import InputError
 from asd_ray.report.render import rebuild
 from asd_ray.scoring.metrics import machine_metrics, objective_value
 from asd_ray.search.runfolder import CLIPS, TRIALS, plan_clips

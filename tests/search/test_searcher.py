@@ -17,7 +17,7 @@ from asd_ray.search import runfolder
 from asd_ray.search.events import Begun, Ended, Event, Left
 from asd_ray.search.searcher import DEATHS, LOST_LANES, StudySearcher
 from asd_ray.search.space import load_space
-from asd_ray.search.storage import open_studies
+from asd_ray.search.studies.storage import open_studies
 
 Told = list[Event]
 
@@ -35,7 +35,7 @@ def searcher(shards: Path, tmp_path: Path, told: Told) -> StudySearcher:
     plan = runfolder.plan_clips(shards, "split")
     run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
     studies, _ = open_studies(tmp_path, run, take_over=True)
-    return StudySearcher(studies, run, tmp_path, tell=told.append, total=2)
+    return StudySearcher(studies, run, tmp_path, on_event=told.append, total=2)
 
 
 def state_of(searcher: StudySearcher, uid: str) -> tuple[TrialState, str]:
@@ -81,7 +81,7 @@ def test_a_trial_over_which_lanes_fall_silent_has_failed_and_does_not_stop_the_s
 ) -> None:
     uid = searcher.suggest("0")["uid"]
     for loss in range(DEATHS):
-        searcher.errors[str(loss)] = "asd_ray.training.link.LaneStuckError: no sign of life"
+        searcher.errors[str(loss)] = "asd_ray.lanes.link.LaneStuckError: no sign of life"
         searcher.on_trial_complete(str(loss), error=True)
         searcher.suggest(str(loss + 1))
     assert state_of(searcher, uid)[0] is TrialState.FAIL
@@ -183,7 +183,7 @@ def test_whatever_is_lost_and_whenever_the_driver_is_killed_every_trial_ends_onc
     rng, told, ended = random.Random(seed), Told(), list[str]()
     for steps in (rng.randint(1, 15), rng.randint(1, 15), 1000):  # killed twice, then left alone
         studies, _ = open_studies(tmp_path, run, take_over=True)
-        tuned = Tuned(StudySearcher(studies, run, tmp_path, tell=told.append, total=TRIALS), rng)
+        tuned = Tuned(StudySearcher(studies, run, tmp_path, on_event=told.append, total=TRIALS), rng)
         tuned.ended = ended
         while steps and tuned.step():
             steps -= 1

@@ -9,12 +9,12 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from asd_ray.command import InputError
 from asd_ray.config import LossConfig, RunConfig, load_config, params_of, replace_settings
+from asd_ray.errors import InputError
+from asd_ray.files.strict_yaml import read_yaml
 from asd_ray.models import SYSTEMS
 from asd_ray.search.space import SearchSpace, json_schema, load_space
 from asd_ray.shipped import search_spaces
-from asd_ray.strict_yaml import read_yaml
 
 DCASE = ("fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve")
 SHIPPED = sorted(path.stem for path in search_spaces().glob("*.yaml"))

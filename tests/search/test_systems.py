@@ -15,7 +15,7 @@ from asd_ray.models.sgram import MelSettings
 from asd_ray.report.render import rebuild
 from asd_ray.scoring.detector import Detector
 from asd_ray.search.runfolder import TRIALS
-from asd_ray.search.storage import reading
+from asd_ray.search.studies.storage import reading
 from tests import local_search
 
 # -- the one file

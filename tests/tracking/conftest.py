@@ -6,7 +6,7 @@ import pytest
 
 from asd_ray.search.events import Begun, Ended, EpochDone
 from asd_ray.search.runfolder import Run
-from asd_ray.search.trials import Outcome, Proposal
+from asd_ray.search.studies.trial_store import Outcome, Proposal
 from tests.local_search import begin
 
 PARAMS = {"margin": 0.5, "scale": 30.0}

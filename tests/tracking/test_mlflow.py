@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.search.events import Event
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.desk import tracked

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asd_ray.search.runfolder import JOURNAL, Run
-from asd_ray.search.storage import open_studies
+from asd_ray.search.studies.storage import open_studies
 
 STARTS_S = 60.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.search.events import Event
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.desk import tracked

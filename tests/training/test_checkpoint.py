@@ -120,7 +120,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
-from asd_ray.command import InputError
+from asd_ray.errors import InputError
 from asd_ray.training.checkpoint import save
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:

@@ -8,7 +8,7 @@ import torch
 
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Block, Resident
-from asd_ray.training.order import Order
+from asd_ray.training.messages import Order
 from asd_ray.training.server import Server
 from tests.training.conftest import block_of
 

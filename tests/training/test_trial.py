@@ -15,7 +15,7 @@ from asd_ray.data.resident import Resident
 from asd_ray.scoring.scores import OF_EMBEDDINGS
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import score_clips
-from asd_ray.training.order import Order, Report
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.trial import Trial
 from tests.training.conftest import TYPES
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig
 from asd_ray.data.resident import Resident
+from asd_ray.errors import InputError
 from asd_ray.training import checkpoint
-from asd_ray.training.order import Order, Report
+from asd_ray.training.messages import Order, Report
 from asd_ray.training.trial import Trial
 from tests.disk import mounted
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from asd_ray.clip import BYTES_PER_CLIP
-from asd_ray.command import InputError
 from asd_ray.config import RunConfig, replace_settings
+from asd_ray.errors import InputError
 from asd_ray.models.sgram import LogMel
 from asd_ray.training import warmup
 from asd_ray.training.warmup import Pace, measure_pace, noise

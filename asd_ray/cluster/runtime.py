@@ -1,0 +1,222 @@
+"""A quiet Ray: a local one started, sized and stopped here and nowhere else, or a cluster that is joined."""
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from unittest.mock import patch
+
+from asd_ray.cluster.allocator import ALLOCATOR
+from asd_ray.cluster.tokens import protect_token
+from asd_ray.errors import InputError
+from asd_ray.files.locks import folder_lock
+
+# What a person cannot act on is not printed; what went wrong comes back as an exception. Some of these Ray reads
+# when it is imported, some when it starts, some when Tune and Train do: they hold for the length of a search.
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # training is what the machine is for
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+    # Workers that die are started anew; a trial that cannot go on says why, and a lane whose node has gone too.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|retries remaining|worker\\(s\\) .*killed"
+    "|Raylet is terminated|has been marked dead|infeasible resource requests",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the driver as KeyboardInterrupt
+    "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself
+    "TUNE_MAX_PENDING_TRIALS_PG": "32",  # trials begin side by side, not one after the other; lanes limit them
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy box takes its time
+    # Train is quick to notice a dead worker, and starts nothing that lanes do not need.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",  # it would change the logging of the driver
+    # Reading clips is no reason for a cluster to grow: lanes are.
+    **{
+        f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"
+        for name in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
+    },
+}
+# Processes of a node, each a second of a core, that a search on one machine has no use for: what prints the logs
+# of workers, what asks a cloud for nodes, and what is left of a dashboard that is off.
+UNNEEDED = ("start_log_monitor", "start_monitor", "start_api_server")
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process and of those that it starts, for the length of a block.
+
+    What is set already is the user's, and stays.
+    """
+    new = [name for name in values if name not in os.environ]
+    os.environ.update({name: values[name] for name in new})
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def joined_ray(address: str) -> Iterator[None]:
+    """The cluster at an address (`auto`, or host:port) for the length of a block."""
+    with environment(QUIET), warnings.catch_warnings():
+        yield from _joined(address)
+
+
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+    if ray.is_initialized():
+        with _quiet():
+            yield
+        return
+    try:
+        # Processes on other nodes do not inherit this one's environment.
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {**QUIET, **ALLOCATOR}},
+        )
+    except ConnectionError as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{address}: no Ray cluster answers: {first}; start one, or leave the address out"
+        ) from None
+    try:
+        with _quiet():
+            yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None) -> Iterator[None]:
+    """Ray on this machine for the length of a block; joins one that is running in this process already.
+
+    Raises InputError where it does not start: most often the machine is too busy.
+    """
+    with environment(QUIET), warnings.catch_warnings():
+        yield from _local(cpus, object_store_bytes)
+
+
+def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
+    import ray
+
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+    if ray.is_initialized():
+        with _quiet():
+            yield
+        return
+    with _session_folder() as session:
+        try:
+            with _without(UNNEEDED), environment(ALLOCATOR):
+                ray.init(
+                    address="local",  # never a cluster that somebody else started
+                    num_cpus=cpus,
+                    object_store_memory=object_store_bytes,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(session),
+                )
+        except Exception as error:  # Ray raises plain ones, with paragraphs of advice
+            ray.shutdown()
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+            raise InputError(
+                f"Ray did not start on this machine: {reason}; end other programs, and call again"
+            ) from error
+        try:
+            protect_token()
+            with _quiet():
+                yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _without(names: Iterable[str]) -> Iterator[None]:
+    """A node that is started within the block has none of these processes. The names are private in Ray 2.60."""
+    from ray._private import utils
+    from ray._private.node import Node
+
+    with ExitStack() as stack:
+        # Ray would import what a dashboard needs, for a second, to see whether it could have one.
+        stack.enter_context(patch.object(utils, "get_dashboard_dependency_error", _wants_no_dashboard))
+        for name in names:
+            stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # refuses unknown names
+        yield
+
+
+def _wants_no_dashboard() -> ImportError:
+    return ImportError("a search on one machine has no use for a dashboard")
+
+
+@contextmanager
+def _session_folder() -> Iterator[Path]:
+    """Where Ray keeps sockets and logs: short, for sockets have short paths, and gone afterwards.
+
+    Those of killed processes are removed here too.
+    """
+    base = Path(tempfile.gettempdir())
+    for stale in base.glob("asd_ray-*-*"):
+        # The lock, not the process's number, says who lives: containers that share a disk count processes apart.
+        with suppress(InputError), folder_lock(stale, mend="its search is at work"):
+            shutil.rmtree(stale, ignore_errors=True)
+    session = Path(tempfile.mkdtemp(prefix=f"asd_ray-{os.getpid()}-", dir=base))
+    with folder_lock(session, mend="start the search again"):
+        try:
+            yield session
+        finally:
+            shutil.rmtree(session, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """For the length of a block: no bars, no logs of workers, no tracebacks of what is retried.
+
+    Also where somebody else has started Ray, and has it print what workers write.
+    """
+    levels = {
+        # They say in which state they are, with tracebacks of what is retried; a lane that ends says why, and a
+        # trial that fails for good is reported with its reason.
+        "ray.data": logging.ERROR,
+        "ray.train": logging.CRITICAL,
+        "ray.tune": logging.CRITICAL,
+    }
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    try:
+        with _unprinted():
+            yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """What workers write is not printed within the block, nor what Ray says of processes that are started anew.
+
+    Ray reads its switch for the latter when it is imported: a program that has done so before has it set here.
+    """
+    from ray._private import ray_logging
+
+    skipped = re.compile(QUIET["RAY_DEDUP_LOGS_SKIP_REGEX"])
+    with (
+        patch.object(ray_logging.global_worker_stdstream_dispatcher, "emit", lambda data: None),
+        patch.object(ray_logging.stdout_deduplicator, "skip_re", skipped),
+        patch.object(ray_logging.stderr_deduplicator, "skip_re", skipped),
+    ):
+        yield

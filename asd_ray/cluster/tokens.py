@@ -1,0 +1,67 @@
+"""The token that lets this user into Ray clusters: made if need be, readable by its owner alone.
+
+Ray reads it from RAY_AUTH_TOKEN, from the file that RAY_AUTH_TOKEN_PATH names, or from ~/.ray/auth_token.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from asd_ray.errors import InputError
+
+MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+
+
+def token_file() -> Path:
+    return Path(os.environ.get(PATH) or Path.home() / ".ray" / "auth_token")
+
+
+def protect_token() -> None:
+    """Ray writes its token readable for everybody; only its owner needs it.
+
+    Raises InputError where others can read it and that cannot be changed. (A secret of Kubernetes is mounted
+    read-only, for the pod's group.)
+    """
+    path = token_file()
+    try:
+        mode = path.stat().st_mode if path.is_file() else 0
+    except OSError:  # not for us to see: nobody's token is shown by us then
+        return
+    if not mode & 0o077:
+        return
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        if mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise InputError(
+                f"{path}: others can read this token, and its mode cannot be changed ({error.strerror}); have its "
+                f"owner make it 0600, or name another file by {PATH}"
+            ) from error
+
+
+def own_token() -> str:
+    """The token; one is made, in a file of mode 0600, where there is none. Raises InputError."""
+    given = os.environ.get(TOKEN, "").strip()
+    if given:
+        return given
+    path = token_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        protect_token()
+    except OSError as error:
+        raise InputError(f"{path}: no token can be kept there ({error.strerror}); set {PATH}") from error
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(
+            f"{path}: no token can be read there ({reason}); put that of the cluster there, or name another file "
+            f"by {PATH}"
+        ) from error
+    if not token:
+        raise InputError(f"{path}: is empty; remove it, or put the token of the cluster there")
+    return token

@@ -1,0 +1,84 @@
+"""Files that are whole or not there: written beside, flushed to the disk, renamed."""
+
+import errno
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from asd_ray.errors import InputError
+from asd_ray.files.paths import ObjectPath, is_object
+
+_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    errno.ENOENT,  # no folder can be made there, as in /proc
+)
+_PART = re.compile(r"\..+\.\d+\.part")  # as `writing` names them
+
+
+@contextmanager
+def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write; it takes the name `path` when the block ends well, and is removed when it does not.
+
+    What bore the name before is kept as `keep`, if given. Raises InputError, naming the file and the cause,
+    when the disk is full or refuses.
+    """
+    if isinstance(path, ObjectPath):
+        with _putting(path, keep=keep) as file:
+            yield file
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # where the folder is no folder, removing fails like writing
+            beside.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _putting(path: ObjectPath, *, keep: Path | None) -> Iterator[BinaryIO]:
+    """An object is put in one piece, once all of it is there."""
+    file = io.BytesIO()
+    yield file
+    if keep is not None and path.exists():
+        path.copy_to(keep)
+    path.write_bytes(file.getbuffer())
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """The one message for a full disk, a folder that is read-only, and the like."""
+    reason = error.strerror or str(error).splitlines()[0]
+    mend = "choose another folder, or mend this one" if error.errno in _REFUSED else "free some space there"
+    return InputError(f"{path}: cannot be written ({reason}); {mend}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers left of their files below a folder that nobody writes to now."""
+    for part in () if is_object(folder) else folder.rglob(".*.part"):
+        if _PART.fullmatch(part.name):
+            part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    with writing(path) as file:
+        file.write(text.encode())
+
+
+def to_json(value: Any) -> str:
+    """Readable JSON; refuses NaN, which JSON does not know."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"

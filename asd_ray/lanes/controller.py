@@ -1,0 +1,291 @@
+"""Ray Train's controller in a thread of the driver: it can be ended at once, leaves nothing behind, and says why
+a worker died.
+
+Train would run its controller in an actor. That is a process more for every lane, which takes four seconds of a
+core before it does anything, and which can die. Nothing here is public in Ray 2.60.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import Future, wait
+from typing import Any, NoReturn
+
+import ray
+from ray.train import BackendConfig, Result, UserCallback
+from ray.train.backend import Backend
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from asd_ray.data.bank import Bank
+from asd_ray.lanes.handover import get_ready, hand_over
+from asd_ray.lanes.link import Handle
+
+LOOK_S = 0.5  # how often a thread that waits for clips looks whether it still shall
+
+
+class AbandonedError(BaseException):
+    """The owner of a Train run has ended it. No Exception: Train would try again."""
+
+
+class Tether:
+    """By which the owner of a Train run ends it from another thread, and frees what its workers hold."""
+
+    def __init__(self) -> None:
+        self._cut = threading.Event()
+        self._group: PlacementGroup | None = None
+
+    def is_cut(self) -> bool:
+        return self._cut.is_set()
+
+    @property
+    def group(self) -> PlacementGroup | None:
+        """What the workers hold or wait for, or held last."""
+        return self._group
+
+    def attach(self, group: PlacementGroup) -> None:
+        """Note what the workers are about to wait for. Raises AbandonedError if the run has been ended."""
+        self._group = group
+        # In this order, and the other way round in `cut`: whichever thread comes second sees what the other did.
+        if self.is_cut():
+            self.free()
+            raise AbandonedError
+
+    def cut(self) -> None:
+        """End the run. Its workers go with the room that they hold, and whatever waits for them returns."""
+        self._cut.set()
+        self.free()
+
+    def free(self) -> None:
+        if self._group is not None:
+            remove_placement_group(self._group)
+
+
+class AsksNothing(FixedScalingPolicy):
+    """The fixed size of a worker group, without a word to the autoscaler but the group's placement group.
+
+    Train would have the autoscaler keep room for the group by a request of its own, which outlives a killed
+    driver for minutes.
+    """
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        """Train would register here."""
+
+    def _maybe_send_resource_request(self) -> None:
+        """Train would ask here, again and again."""
+
+
+class _Room(DefaultPlacementGroupHandle):
+    """A placement group for which one waits no longer than the owner of the run wants."""
+
+    def __init__(self, group: PlacementGroup, tether: Tether) -> None:
+        super().__init__(group)
+        self._tether = tether
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        for _ in range(max(1, round(timeout_seconds))):
+            if self._tether.is_cut():
+                raise AbandonedError
+            if super().wait(1):  # Ray counts whole seconds
+                return True
+        return False
+
+
+class LaneWorkerGroup(WorkerGroup):
+    """The workers of a lane, which their owner can end from the moment that room for them is asked for."""
+
+    tether: Tether
+    mailbox: Handle
+
+    def _start(self) -> None:
+        """Train leaves the room of workers that die before their loop begins to nobody: it is given back here."""
+        try:
+            super()._start()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self.tether.free()
+            raise
+
+    def _start_impl(self, *arguments: Any) -> None:
+        _needed.workers = self._worker_group_context.num_workers
+        super()._start_impl(*arguments)
+
+    def _create_placement_group(self, *arguments: Any) -> DefaultPlacementGroupHandle:
+        group: PlacementGroup = super()._create_placement_group(*arguments).placement_group
+        self.tether.attach(group)
+        return _Room(group, self.tether)
+
+    @staticmethod
+    def _get_worker_runtime_env(custom_runtime_env: Any) -> dict[str, Any]:
+        """All processes of a search have Train's switches already (asd_ray.cluster.runtime). A process with an
+        environment of its own takes Ray a second longer to start."""
+        return dict(custom_runtime_env)
+
+    def _init_train_context_on_workers(
+        self, workers: list[Any], sync_actor: Any, train_context_args: dict[str, list[Any]]
+    ) -> None:
+        """As Train has it, but that there is no actor of a controller: workers get the mailbox for it."""
+        ray.get(
+            [
+                worker.actor.init_train_context.remote(
+                    train_run_context=self._train_run_context,
+                    distributed_context=worker.distributed_context,
+                    synchronization_actor=sync_actor,
+                    storage_context=self._storage_context,
+                    worker_callbacks=self._worker_callbacks_to_propagate,
+                    controller_actor=self.mailbox,
+                    **{name: values[number] for name, values in train_context_args.items()},
+                )
+                for number, worker in enumerate(workers)
+            ]
+        )
+
+
+class HandsOverClips(WorkerGroupCallback):
+    """Has the workers get ready while the clips are read, and hands them over before their loop begins."""
+
+    def __init__(self, clips: "Future[Bank]", tether: Tether, mailbox: Handle) -> None:
+        self._clips, self._tether, self._mailbox = clips, tether, mailbox
+
+    def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
+        ready: Any = worker_group.execute_async(get_ready)
+        clips = self._wait()
+        try:
+            ray.get(ready)
+        except ray.exceptions.RayTaskError as error:  # an import that fails would fail again, and again
+            self._give_up(f"its workers cannot start: {type(error.cause).__name__}: {error.cause}")
+        worker_group.execute(hand_over, clips)
+
+    def _wait(self) -> "Bank":
+        while not self._clips.done():
+            if self._tether.is_cut():
+                raise AbandonedError
+            wait([self._clips], timeout=LOOK_S)
+        error = self._clips.exception()
+        if error is not None:  # whoever reads them says what it was
+            self._give_up(f"the clips cannot be read: {error}")
+        return self._clips.result()
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End the lane, and say why; an Exception Train would take for a reason to try again."""
+        ray.get(self._mailbox.close.remote(why))
+        self._tether.cut()
+        raise AbandonedError
+
+
+_needed = threading.local()  # of the thread that starts a worker group: how many workers it is to have
+
+
+class _Synchronizer:
+    """Train's class of actors at which workers wait for each other; a single worker is spared the process."""
+
+    def __init__(self, of_train: Any) -> None:
+        self._of_train = of_train
+
+    def options(self, **options: Any) -> Any:
+        return self if getattr(_needed, "workers", 0) == 1 else self._of_train.options(**options)
+
+    def remote(self, **options: Any) -> str:
+        """In place of an actor's handle."""
+        return "a single worker waits for no other"
+
+
+def _shut_down_synchronizer(actor: Any) -> None:
+    if not isinstance(actor, str):
+        ray.kill(actor)
+
+
+_names = vars(worker_group)
+_names["SynchronizationActor"] = _Synchronizer(_names["SynchronizationActor"])
+vars(state)["_shutdown_sync_actor"] = _shut_down_synchronizer
+
+
+class _Alone(Backend):
+    """No process group: a single worker has nobody to talk to, and listens to nobody."""
+
+    share_cuda_visible_devices = True
+
+
+class AloneConfig(TorchConfig):
+    """Of a worker group of one."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _Alone
+
+
+class LaneController(TrainController):
+    """A controller that its owner can end."""
+
+    def __init__(self, *, tether: Tether, mailbox: Handle, **options: Any) -> None:
+        self._tether = tether
+        # Train makes the group by a class method: the class says whose it is.
+        own: Any = type("LaneWorkerGroup", (LaneWorkerGroup,), {"tether": tether, "mailbox": mailbox})
+        self.worker_group_cls = own
+        super().__init__(**options)
+
+    async def _run_control_loop_iteration(self) -> None:
+        if self._tether.is_cut():
+            raise AbandonedError
+        await super()._run_control_loop_iteration()  # type: ignore[no-untyped-call]
+
+
+class OwnedTrainer(TorchTrainer):
+    """A TorchTrainer whose `fit` runs in the calling thread, and that can be ended from another one."""
+
+    def __init__(
+        self, *arguments: Any, clips: "Future[Bank]", tether: Tether, mailbox: Handle, **options: Any
+    ) -> None:
+        workers = options["scaling_config"].num_workers
+        backend: BackendConfig = AloneConfig() if workers == 1 else TorchConfig()
+        super().__init__(*arguments, torch_config=backend, **options)  # type: ignore[arg-type]
+        self._clips, self._tether, self._mailbox = clips, tether, mailbox
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Train's, without those that start a process each for what lanes do themselves or do not need."""
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        unneeded = (PlacementGroupCleanerCallback, DatasetsCallback)
+        hands_over = HandsOverClips(self._clips, self._tether, self._mailbox)
+        return [*(callback for callback in callbacks if not isinstance(callback, unneeded)), hands_over]
+
+    def _initialize_and_run_controller(self, **options: Any) -> Result:
+        policy = AsksNothing(scaling_config=self.scaling_config)  # type: ignore[arg-type]  # the one of Train
+        owned = {**options, "scaling_policy": policy}
+        controller = LaneController(tether=self._tether, mailbox=self._mailbox, **owned)
+        try:
+            asyncio.run(controller.run())  # type: ignore[no-untyped-call]
+        finally:  # also where the run has ended with an error, which is not raised here
+            self._tether.free()
+        result: Result = controller.get_result()
+        return result
+
+
+def serve_in_worker(loop_config: dict[str, Any]) -> None:
+    """The Train loop. The driver, which passes it on, is spared what the workers import."""
+    from asd_ray.lanes.serve import serve
+
+    serve(loop_config)
+
+
+class TellDeath(UserCallback):
+    """Tells the mailbox why workers died; runs in Train's controller."""
+
+    def __init__(self, mailbox: Handle) -> None:
+        self._mailbox = mailbox
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        causes = [cause_of(error) for _, error in sorted(worker_exceptions.items())]
+        self._mailbox.died.remote(causes[0] if causes else "")
+
+
+def cause_of(error: Exception) -> str:
+    """Why a worker died, in one line."""
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "it ran out of memory"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

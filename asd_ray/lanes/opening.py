@@ -1,0 +1,169 @@
+"""What a search runs on: Ray with room for the clips, and lanes that hold them, here or on a cluster."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from asd_ray.cluster.shared_disk import Sight
+from asd_ray.config import LaneConfig
+from asd_ray.data.bank import Bank, Source
+from asd_ray.deadline import Deadline
+from asd_ray.errors import EnvironmentFailure
+from asd_ray.lanes.elastic import Lanes
+from asd_ray.lanes.lane import Lane, LaneSettings, name_lane
+from asd_ray.lanes.link import list_lanes
+from asd_ray.lanes.pool import LanePool, pool_of_lanes
+from asd_ray.lanes.sizes import Room, Share, share_cluster, share_out
+from asd_ray.models import mels_of
+from asd_ray.models.sgram import LogMels
+
+Read = Callable[[], "Future[Bank]"]  # the clips: read when it returns, or being read
+QUIT_S = 30.0
+LOOK_S = 1.0  # for nodes of a cluster
+
+
+@contextmanager
+def lanes_of_machine(
+    config: LaneConfig,
+    room: Room,
+    *,
+    trials: int,
+    systems: Sequence[str],
+    num_classes: int,
+    read: Read,
+    scratch: Path,
+    on_event: Callable[[str], None],
+) -> Iterator[tuple[Share, "Future[Bank]", Lanes]]:
+    """As many lanes as fit what there is, for the length of a block; with the clips that they train on."""
+    clips = 0 if room.streams else room.clips
+    share = share_out(config, trials=trials, clips=clips, log_mels=len(mels_of(systems)))
+    on_event(room.words)
+    on_event(f"starting {share}")
+    # Lanes start while the clips are read: both take seconds.
+    clips_to_come: Future[Bank] = Future()
+    with warm_lanes(share, clips_to_come, num_classes=num_classes, scratch=scratch):
+        reading = read()
+        reading.add_done_callback(lambda done: _pass_on(done, clips_to_come))
+        if share.inline:
+            reading.result()
+        try:
+            yield share, clips_to_come, _LanesOfMachine(share.count, clips_to_come)
+        except EnvironmentFailure:
+            if clips_to_come.done():
+                clips_to_come.result()  # where they could not be read: raises what can be mended
+            raise
+
+
+def _pass_on(done: "Future[Bank]", to: "Future[Bank]") -> None:
+    error = done.exception()
+    if error is None:
+        to.set_result(done.result())
+    else:
+        to.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _LanesOfMachine:
+    """As many as there were at the start; none will ever train where the clips cannot be read."""
+
+    room: int
+    clips: "Future[Bank]"
+
+    @property
+    def trouble(self) -> str:
+        error = self.clips.exception() if self.clips.done() else None
+        return "" if error is None else str(error)
+
+    def want(self, trials: int) -> None:
+        """They stay as they are."""
+
+
+@contextmanager
+def lanes_of_cluster(
+    config: LaneConfig,
+    room: Room,
+    *,
+    trials: int,
+    systems: Sequence[str],
+    num_classes: int,
+    read: Read,
+    scratch: Path,
+    deadline: Deadline,
+    on_event: Callable[[str], None],
+    sight: Sight | None = None,
+) -> Iterator[tuple[Share, "Future[Bank]", Lanes] | None]:
+    """Lanes that come and go with the nodes of a cluster; None when the deadline comes before the first of them.
+
+    Raises EnvironmentFailure when no lane can live on the nodes that come.
+    """
+    share = _wait_for_share(config, deadline=deadline, on_event=on_event)
+    if share is None:
+        yield None
+        return
+    on_event(f"lanes of {share.each}, as many as the cluster has room for")
+    with pool_of_lanes(LanePool(share, trials=trials, on_event=on_event)) as pool:
+        on_event(room.words)
+        bank = read()  # machines take minutes to come: they are asked for before
+        settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch, sight=sight)
+        pool.serve(lambda name: Lane(name, bank, settings))
+        pool.wait(deadline)
+        if pool.trouble:
+            raise EnvironmentFailure(pool.trouble)
+        yield None if deadline.over else (share, bank, pool)
+
+
+def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, on_event: Callable[[str], None]) -> Share | None:
+    """What each lane is to be; waits for a first node where nothing tells. None when the deadline came first."""
+    share, told = share_cluster(lanes), False
+    while share is None and not deadline.over:
+        if not told:
+            on_event(
+                "the cluster has no node for trials yet: waiting for the first; if its autoscaler waits to be "
+                "asked for one, call again with --set lanes.gpus=1, or =0"
+            )
+            told = True
+        time.sleep(LOOK_S)
+        share = share_cluster(lanes)
+    return share
+
+
+def source_of(shards: Path, systems: Sequence[str], *, visible_labels: list[str]) -> Source:
+    """All clips of a shard folder with the log-mels that the systems want, to be read."""
+    return Source(
+        folder=shards.resolve(),
+        to_sgram=partial(LogMels, mels_of(systems)),
+        visible_labels=tuple(visible_labels),
+    )
+
+
+def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str], streams: bool = False) -> Bank:
+    """The same, read now, or to be streamed."""
+    source = source_of(shards, systems, visible_labels=visible_labels)
+    return source if streams else source.kept()
+
+
+@contextmanager
+def warm_lanes(share: Share, clips: "Future[Bank]", *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
+    """Warm lanes for the length of a block; they quit one beside the other."""
+    if share.inline:
+        yield []
+        return
+    settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
+    lanes = [Lane(name_lane(number), clips, settings) for number in range(share.count)]
+    list_lanes([lane.name for lane in lanes])
+    try:
+        yield lanes
+        for lane in lanes:
+            lane.ask_to_quit()
+        for lane in lanes:
+            lane.join(QUIT_S)
+    finally:
+        # Ray is shut down next; no thread may wait in it then.
+        for lane in lanes:
+            lane.abandon()
+        for lane in lanes:
+            lane.join(QUIT_S)

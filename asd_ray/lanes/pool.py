@@ -1,0 +1,257 @@
+"""The lanes of a search on a cluster: they come with machines, and go with them or with the last trials.
+
+What is asked for is held by placement groups: they go with the driver, however it ends, and the autoscaler grants
+them one by one. (A standing request by `request_resources` outlives its driver, and is granted whole or not.)
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
+
+from asd_ray.cluster.placement import living_nodes
+from asd_ray.deadline import Deadline
+from asd_ray.lanes.elastic import NO_ROOM, Plan, Seen, plan
+from asd_ray.lanes.lane import ASKED_TO_QUIT, Lane, name_lane
+from asd_ray.lanes.link import list_lanes
+from asd_ray.lanes.sizes import Share
+
+LOOK_S = 1.0
+PATIENCE = 5  # looks, before it is told that there is no room
+ANSWER_S = 10.0
+KEPT_S = 120.0  # a lane that has ended stays so long, for its trial to be told
+STUMBLES = 3  # lanes in a row whose workers cannot start, and none ever will
+QUIT_S = 30.0
+RETIRED = "no trial is left for it"
+MACHINE_GONE = "its machine has gone"
+NOT_AT_FAULT = (RETIRED, MACHINE_GONE, NO_ROOM)
+
+
+@dataclass(slots=True)
+class _Member:
+    lane: Lane
+    node: str = ""  # where its workers are, or were last
+    lives: int = 0  # so often has its group come up
+    unplaced_since: float = 0.0
+
+
+class LanePool:
+    """Has as many lanes as machines and trials allow, from a thread of its own."""
+
+    def __init__(self, share: Share, *, trials: int, on_event: Callable[[str], None]) -> None:
+        """`share.count` is the most lanes that there shall be."""
+        self._share, self._on_event = share, on_event
+        self._start: Callable[[str], Lane] | None = None
+        self._most = share.count
+        self._trials = trials
+        self._members: dict[str, _Member] = {}
+        self._asked: list[PlacementGroup] = []
+        self._granted = 0
+        self._kept: dict[str, PlacementGroup] = {}  # room of lanes that do not wait for theirs yet
+        self._ended: list[tuple[float, Lane]] = []
+        self._count = 0  # of lanes ever
+        self._stumbled = 0
+        self._waiting = 0  # times that it was looked in vain for room for a first lane
+        self._room = 0
+        self._trouble = ""
+        self._closing = threading.Event()
+        # Ray Data keeps a detached actor on the node where it first runs: that shall be this one, not a lane's,
+        # which could not be given back for as long as the cluster lives.
+        get_or_create_autoscaling_coordinator()  # type: ignore[no-untyped-call]
+        self._thread = threading.Thread(target=self._run, daemon=True, name="lane-pool")
+        self._thread.start()
+
+    def serve(self, start: Callable[[str], Lane]) -> None:
+        """From now on lanes may be started: `start` makes one of a name."""
+        self._start = start
+
+    @property
+    def room(self) -> int:
+        return self._room
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
+    def want(self, trials: int) -> None:
+        self._trials = trials
+
+    def wait(self, deadline: Deadline) -> None:
+        """Until the first lane has its workers, no lane will, or the deadline is over."""
+        while not (self._room or self._trouble or deadline.over):
+            time.sleep(0.2)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.wait(LOOK_S):
+                # Ray's own store may be slow to answer, or a node go while it is asked about: look again.
+                with contextlib.suppress(ray.exceptions.RayError):
+                    self._look()
+        except Exception as error:  # else the search would wait for lanes that nobody starts
+            self._trouble = f"lanes cannot be looked after: {type(error).__name__}: {error}"
+
+    def _look(self) -> None:
+        lanes = self._see()
+        granted = self._granted_groups()
+        settled = len(granted) == self._granted and self._start is not None
+        self._granted = len(granted)
+        todo = plan(lanes, trials=self._trials, most=self._most, granted=len(granted), settled=settled)
+        self._act(todo, lanes, granted)
+
+    def _see(self) -> list[Seen]:
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in living_nodes()}
+        members = list(self._members.items())
+        abouts = ray.get([member.lane.mailbox.about.remote() for _, member in members], timeout=ANSWER_S)
+        seen = []
+        for (name, member), about in zip(members, abouts, strict=True):
+            if about["lives"] and not member.lives:
+                self._stumbled = 0
+            seen.append(_seen(name, member, about, nodes))
+        return seen
+
+    def _act(self, todo: Plan, lanes: list[Seen], granted: list[PlacementGroup]) -> None:
+        for name, why in todo.end.items():
+            self._end(name, why)
+        self._retire(todo)
+        for group in granted[: todo.start]:
+            self._kept[self._add()] = group
+            self._asked.remove(group)
+        if todo.ask is not None:
+            self._ask(todo.ask)
+        self._make_way()
+        if todo.end or todo.start:
+            list_lanes(list(self._members))
+        self._note_room(lanes)
+        self._ended = [(when, lane) for when, lane in self._ended if time.monotonic() - when < KEPT_S]
+
+    def _note_room(self, lanes: list[Seen]) -> None:
+        placed = {lane.name for lane in lanes if lane.placed} & set(self._members)
+        if len(placed) > self._room:
+            where = sorted({self._members[name].node for name in placed})
+            self._on_event(f"{_lanes(len(placed))} on {', '.join(where)}")
+        self._room = len(placed)
+        if self._members or self._granted or not self._asked:
+            self._waiting = 0
+            return
+        self._waiting += 1
+        if self._waiting == PATIENCE:
+            self._on_event(f"no machine has room for a lane: asked for {len(self._asked)}, waiting")
+
+    def _make_way(self) -> None:
+        """Give room up once its lane waits for it: until then nobody shall take it, nor its node go as idle."""
+        for name in list(self._kept):
+            if name not in self._members or self._members[name].lane.waits_for_room:
+                remove_placement_group(self._kept.pop(name))
+
+    def _add(self) -> str:
+        assert self._start is not None, "nothing is settled before"
+        name = name_lane(self._count)
+        self._count += 1
+        self._members[name] = _Member(self._start(name), unplaced_since=time.monotonic())
+        return name
+
+    def _end(self, name: str, why: str) -> None:
+        member = self._members.pop(name)
+        member.lane.give_up(why)
+        self._ended.append((time.monotonic(), member.lane))
+        if why == RETIRED:
+            return
+        left = _lanes(len(self._members))
+        self._on_event(f"a lane{f' on {member.node}' if member.node else ''} has ended: {why}; {left} left")
+        self._stumbled += why not in NOT_AT_FAULT
+        if self._stumbled < STUMBLES:
+            return
+        # Machines are not to be had for ever by lanes that cannot live on them.
+        if any(other.lives for other in self._members.values()):
+            self._most = len(self._members)
+        else:
+            self._trouble = f"{STUMBLES} lanes in a row have ended; the last one: {why}"
+
+    def _retire(self, todo: Plan) -> None:
+        gone = 0
+        for name in todo.retire:
+            member = self._members.get(name)
+            if member is None or gone == todo.surplus:
+                continue
+            if not member.node:
+                self._end(name, RETIRED)
+                gone += 1
+            else:
+                gone += bool(ray.get(member.lane.mailbox.retire.remote(), timeout=ANSWER_S))
+
+    def _granted_groups(self) -> list[PlacementGroup]:
+        if not self._asked:
+            return []
+        table: dict[str, dict[str, Any]] = placement_group_table()
+        return [group for group in self._asked if table.get(group.id.hex(), {}).get("state") == "CREATED"]
+
+    def _ask(self, count: int) -> None:
+        """Have so many groups; the last ones asked for go first."""
+        for group in self._asked[count:]:
+            remove_placement_group(group)
+        self._asked = self._asked[:count]
+        while len(self._asked) < count:
+            bundles = [self._share.resources] * self._share.lane.workers
+            self._asked.append(placement_group(bundles))
+
+    def close(self) -> None:
+        """Ask for nothing more, and have all lanes quit; they end one beside the other."""
+        self._stop_looking()
+        up = [member.lane for member in self._members.values() if member.node]
+        for lane in up:
+            lane.ask_to_quit()
+        for lane in up:
+            lane.join(QUIT_S)
+
+    def abandon(self) -> None:
+        """Ray is left next: end at once what has not ended, and leave nothing that the cluster would keep."""
+        self._stop_looking()
+        lanes = [member.lane for member in self._members.values()] + [lane for _, lane in self._ended]
+        for lane in lanes:
+            lane.give_up("the search has ended")
+        for lane in lanes:
+            lane.join(QUIT_S)
+
+    def _stop_looking(self) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._ask(0)
+        for group in self._kept.values():
+            remove_placement_group(group)
+        self._kept.clear()
+
+
+def _seen(name: str, member: _Member, about: dict[str, Any], nodes: dict[str, str]) -> Seen:
+    """What a mailbox says of its lane, and Ray of the nodes that its workers are on."""
+    alive = [nodes[node] for node in about["nodes"] if node in nodes]
+    lost = len(alive) < len(about["nodes"])
+    placed = bool(alive) and not lost
+    member.lives = max(member.lives, about["lives"])
+    if placed:
+        member.node, member.unplaced_since = alive[0], time.monotonic()
+    gone = about["closed"]
+    if gone == ASKED_TO_QUIT:
+        gone = RETIRED
+    elif not gone and lost:
+        gone = MACHINE_GONE
+    return Seen(name=name, placed=placed, gone=gone, waited=time.monotonic() - member.unplaced_since)
+
+
+def _lanes(count: int) -> str:
+    return f"{count} lane{'' if count == 1 else 's'}"
+
+
+@contextlib.contextmanager
+def pool_of_lanes(pool: LanePool) -> Iterator[LanePool]:
+    """A pool for the length of a block."""
+    try:
+        yield pool
+        pool.close()
+    finally:
+        pool.abandon()

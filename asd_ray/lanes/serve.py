@@ -1,0 +1,105 @@
+"""The Train loop of a lane's workers: take the clips in once, then serve commands until `quit`."""
+
+import os
+import threading
+import uuid
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from ray.train.collective import broadcast_from_rank_zero
+
+from asd_ray.data.bank import take_in
+from asd_ray.lanes.handover import handed_over
+from asd_ray.lanes.link import Handle
+from asd_ray.lanes.mailbox import QUIT, Command
+from asd_ray.lanes.memory_guard import watch_memory
+from asd_ray.training.server import Server
+
+BEAT_S = 2.0
+POLL_S = 5.0
+LAST_WORDS_S = 2.0  # while memory fills further
+
+
+def serve(loop_config: dict[str, Any]) -> None:
+    """The Train loop of one worker. Rank 0 takes commands from the mailbox and passes them on."""
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    mailbox = loop_config["mailbox"]
+    life: str = uuid.uuid4().hex
+    life = broadcast_from_rank_zero(life) if world > 1 else life
+    here = ray.get_runtime_context()
+    ray.get(mailbox.enlist.remote(life, here.current_actor, here.get_node_id()))
+    watch_memory(lambda words: ray.get(mailbox.died.remote(words), timeout=LAST_WORDS_S))
+    try:
+        server = _come_up(loop_config, rank=rank, world=world)
+    except Exception as error:  # Train would start it again for ever, and nobody would know why
+        if ray.get(mailbox.stumbled.remote(f"its workers cannot start: {type(error).__name__}: {error}")):
+            return
+        raise
+    if rank == 0:
+        ray.get(mailbox.hello.remote(life))
+        threading.Thread(target=_beat, args=(mailbox, life), daemon=True).start()
+    _serve_commands(server, mailbox, life=life, rank=rank, world=world)
+
+
+def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
+    """Take in the clips."""
+    if loop_config["sight"] is not None:
+        loop_config["sight"].check()
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, int(loop_config["cpus"])))
+    device = ray.train.torch.get_device()
+    clips = take_in(handed_over(), loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    wrap = _data_parallel if world > 1 else _alone
+    return Server(clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap)
+
+
+def _alone(module: torch.nn.Module) -> torch.nn.Module:
+    return module
+
+
+def _data_parallel(module: torch.nn.Module) -> torch.nn.Module:
+    return ray.train.torch.prepare_model(module)
+
+
+def _beat(mailbox: Handle, life: str) -> None:
+    try:
+        while ray.get(mailbox.beat.remote(life)):
+            threading.Event().wait(BEAT_S)
+        # The mailbox was restarted: its new life needs a new group, now and not after the epoch in hand.
+        os._exit(1)
+    except ray.exceptions.RayError:
+        return  # the mailbox is gone, and with it the driver
+
+
+def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, world: int) -> None:
+    done = 0
+    while True:
+        command = _next_command(mailbox, life, after=done) if rank == 0 else None
+        if world > 1:  # the same commands in the same order on every rank
+            box: list[Command | None] = [command]
+            torch.distributed.broadcast_object_list(box, src=0)
+            command = box[0]
+        assert command is not None
+        done = command.number
+        if command.name == QUIT:
+            if rank == 0:
+                ray.get(mailbox.answer.remote(life, done, {}))
+            return
+        answer = server.do(command.name, command.arguments)
+        if rank == 0 or {"failed", "broken"} & set(answer):
+            ray.get(mailbox.answer.remote(life, done, answer))
+        if world > 1 and (trouble := answer.get("failed") or answer.get("broken")):
+            # The other ranks may wait in a collective for ever: let Train start the group anew.
+            raise RuntimeError(trouble)
+
+
+def _next_command(mailbox: Handle, life: str, *, after: int) -> Command:
+    while True:
+        command: Command | None = ray.get(mailbox.next.remote(life, after, POLL_S))
+        if command is not None:
+            return command

@@ -1,0 +1,248 @@
+"""Trials as Optuna's storage holds them: begun, noted, ended, read back, compared. One study per machine type.
+
+Curves (objective by epoch) are Optuna's intermediate values. In a study of several objectives they are user
+attributes instead: there Optuna's TPE sampler, seeing a pruned trial with intermediate values, asks for the
+study's one direction and raises.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal, NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from asd_ray.search.space import Params
+
+# User attributes of trials.
+TAUGHT = "warm_start_of"  # user attribute of a trial that another search ran: its name there, and when it began
+COPY = "copy_of"  # name of the trial that this is a copy of
+CURVES, VALUES, REASON = "curves", "values", "reason"  # what the owner was told about all studies
+SCORES = "scores"  # and by which score, where each machine type has its own
+_STOPPED = "stopped_at"  # the rung at which the owner was told to end
+_EPOCH = "epoch "  # begins those of a curve
+Curve = dict[int, float]  # epoch -> objective
+Outcome = Literal["complete", "pruned", "failed"]
+STATES: dict[Outcome, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+class Slot(NamedTuple):
+    """Where a study keeps a trial."""
+
+    machine_type: str
+    number: int
+    trial_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A trial to run: its name, its owner, the machine types to train on, its point."""
+
+    uid: str
+    owner: str
+    machine_types: tuple[str, ...]
+    params: Params
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """What is known of a running trial."""
+
+    proposal: Proposal
+    slots: list[Slot]  # the owner's first
+    curve: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> machine type -> objective
+    values: dict[str, list[float]] = field(default_factory=dict)  # machine type -> several objectives, the latest
+    scores: dict[str, str] = field(default_factory=dict)  # machine type -> the score it chose, the latest
+
+
+class TrialStore:
+    """Writes one value at a time, each whole or not at all; what a kill leaves between two writes is readable."""
+
+    def __init__(self, storage: BaseStorage, machine_types: Sequence[str], *, num_objectives: int) -> None:
+        self.storage, self.num_objectives = storage, num_objectives
+        known = {study.study_name for study in storage.get_all_studies()}
+        directions = [StudyDirection.MAXIMIZE] * num_objectives
+        self.studies = {
+            name: optuna.load_study(study_name=name, storage=storage)
+            if name in known
+            else optuna.create_study(study_name=name, storage=storage, directions=directions)
+            for name in machine_types
+        }
+        self._ids = {name: storage.get_study_id_from_name(name) for name in machine_types}
+
+    def trials(self, machine_type: str) -> list[FrozenTrial]:
+        return self.studies[machine_type].get_trials(deepcopy=False)
+
+    def read(self, slot: Slot) -> FrozenTrial:
+        return self.storage.get_trial(slot.trial_id)
+
+    def keep(self, machine_type: str, name: str, value: Any) -> None:
+        """Plain data beside the trials of a study, replaced in one write."""
+        self.studies[machine_type].set_user_attr(name, value)
+
+    def kept(self, machine_type: str, name: str) -> Any:
+        return self.studies[machine_type].user_attrs.get(name)
+
+    def slot(self, machine_type: str, number: int) -> Slot:
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._ids[machine_type], number)
+        return Slot(machine_type, number, trial_id)
+
+    def begin(
+        self,
+        machine_type: str,
+        point: Params,
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        attributes: Mapping[str, str] | None = None,
+    ) -> Slot:
+        """A running trial at a fixed point."""
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params={name: point[name] for name in distributions},
+            distributions=dict(distributions),
+            user_attrs=dict(attributes or {}),
+        )
+        trial_id = self.storage.create_new_trial(self._ids[machine_type], template_trial=trial)
+        return Slot(machine_type, self.storage.get_trial(trial_id).number, trial_id)
+
+    def add_finished(
+        self,
+        machine_type: str,
+        trial: FrozenTrial,
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        attributes: Mapping[str, str],
+    ) -> None:
+        """A finished trial of another search, with its values and its curve, in one write."""
+        curve = {name: value for name, value in trial.user_attrs.items() if name.startswith(_EPOCH)}
+        copy = optuna.create_trial(
+            state=trial.state,
+            values=trial.values,
+            params={name: trial.params[name] for name in distributions},
+            distributions=dict(distributions),
+            user_attrs={**attributes, **curve},
+            intermediate_values=trial.intermediate_values,
+        )
+        self.storage.create_new_trial(self._ids[machine_type], template_trial=copy)
+
+    def note(self, slot: Slot, epoch: int, value: float) -> None:
+        """The objective after an epoch."""
+        if self.num_objectives == 1:
+            self.storage.set_trial_intermediate_value(slot.trial_id, epoch, value)
+        else:
+            self.storage.set_trial_user_attr(slot.trial_id, f"{_EPOCH}{epoch}", value)
+
+    def keep_told(
+        self,
+        owner: Slot,
+        *,
+        curves: Mapping[str, Curve],
+        values: Mapping[str, Sequence[float]],
+        scores: Mapping[str, str],
+        reason: str,
+    ) -> Mapping[str, Any]:
+        """What is said of a trial in all studies, kept with its owner; all of the owner's attributes."""
+        self.storage.set_trial_user_attr(owner.trial_id, CURVES, curves)
+        if values:
+            self.storage.set_trial_user_attr(owner.trial_id, VALUES, values)
+        if scores:
+            self.storage.set_trial_user_attr(owner.trial_id, SCORES, scores)
+        self.storage.set_trial_user_attr(owner.trial_id, REASON, reason)
+        return self.read(owner).user_attrs
+
+    def stop(self, slot: Slot, epoch: int) -> None:
+        """Keep the verdict that a trial ends at a rung."""
+        self.storage.set_trial_user_attr(slot.trial_id, _STOPPED, epoch)
+
+    def is_stopped(self, slot: Slot, epoch: int) -> bool:
+        return self.read(slot).user_attrs.get(_STOPPED) == epoch
+
+    def finish(
+        self, slot: Slot, state: TrialState, *, curve: Mapping[int, float], values: Sequence[float] | None
+    ) -> None:
+        """End a trial; `values` are those of a complete one. Epochs that the storage lacks are noted first."""
+        for epoch in sorted(set(curve) - set(curve_of(self.read(slot)))):
+            self.note(slot, epoch, curve[epoch])
+        if state is TrialState.PRUNED and self.num_objectives == 1 and curve:
+            values = [curve[max(curve)]]  # as Optuna's own tell has it
+        self.storage.set_trial_state_values(slot.trial_id, state, values)
+
+
+def is_own(trial: FrozenTrial) -> bool:
+    """Whether the study that holds a trial proposed it."""
+    return not trial.user_attrs.keys() & {COPY, TAUGHT}
+
+
+def name_of(machine_type: str, trial: FrozenTrial) -> str:
+    """The name that a study's trial has everywhere."""
+    return str(trial.user_attrs.get(COPY, f"{machine_type}-{trial.number}"))
+
+
+def owner_of(uid: str) -> tuple[str, int]:
+    """The machine type whose study proposed the trial of a name, and its number there.
+
+    >>> owner_of("fan-12")
+    ('fan', 12)
+    """
+    machine_type, _, number = uid.rpartition("-")
+    return machine_type, int(number)
+
+
+def scores_of(trial: FrozenTrial) -> dict[str, str]:
+    """By which score each machine type judged a study's own trial, where they choose theirs; else empty."""
+    return dict(trial.user_attrs.get(SCORES, {}))
+
+
+def curve_of(trial: FrozenTrial) -> Curve:
+    """A trial's objective by epoch, wherever it is kept."""
+    return {**trial.intermediate_values, **dict(_noted(trial))}
+
+
+def merged(held: Mapping[str, FrozenTrial], owner: FrozenTrial) -> dict[int, dict[str, float]]:
+    """Epoch -> machine type -> objective of a joint trial, from the trial of each study that holds it.
+
+    An epoch counts when every study got its value.
+    """
+    curves = {name: curve_of(trial) for name, trial in held.items()}
+    for name, told in owner.user_attrs.get(CURVES, {}).items():
+        curves[name] = {int(epoch): value for epoch, value in told.items()}
+    epochs = set.intersection(*(set(curve) for curve in curves.values()))
+    return {epoch: {name: curve[epoch] for name, curve in curves.items()} for epoch in sorted(epochs)}
+
+
+def _noted(trial: FrozenTrial) -> Iterator[tuple[int, float]]:
+    for name, value in trial.user_attrs.items():
+        if name.startswith(_EPOCH):
+            yield int(name.removeprefix(_EPOCH)), value
+
+
+def may_win(trial: FrozenTrial) -> bool:
+    """Complete, and trained here: a winner needs a model, and those of another search lie elsewhere."""
+    return trial.state is TrialState.COMPLETE and TAUGHT not in trial.user_attrs
+
+
+def worth(trial: FrozenTrial) -> float:
+    """The mean of a complete trial's objectives; of a single one, that."""
+    return fmean(trial.values or [0.0])
+
+
+def pareto_set(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that may win and that no other beats in one objective without losing in another.
+
+    Best in the first objective first. Equal trials are all in it.
+    """
+    able = [(tuple(trial.values), trial) for trial in trials if may_win(trial)]
+    kept = [
+        (mine, trial)
+        for mine, trial in able
+        if not any(other != mine and all(o >= m for o, m in zip(other, mine, strict=True)) for other, _ in able)
+    ]
+    return [trial for _, trial in sorted(kept, key=lambda item: ([-value for value in item[0]], item[1].number))]

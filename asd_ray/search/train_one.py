@@ -1,0 +1,68 @@
+"""One config trained in full, on one lane of one or many workers; goes on from its state when called again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from asd_ray.cluster.runtime import local_ray
+from asd_ray.config import RunConfig
+from asd_ray.data.ahead import fulfilled
+from asd_ray.errors import InputError
+from asd_ray.lanes.link import LaneError, acquire
+from asd_ray.lanes.opening import read_clips, warm_lanes
+from asd_ray.lanes.sizes import make_room, share_out
+from asd_ray.search.driver import scratch_folder
+from asd_ray.search.runfolder import Plan
+from asd_ray.search.trial_runner import Commander, ending_of
+from asd_ray.training.messages import Order, Report
+
+
+class TrainingFailedError(Exception):
+    """The training diverged, or its workers died too often."""
+
+
+def train_full(
+    folder: Path,
+    shards: Path,
+    config: RunConfig,
+    *,
+    plan: Plan,
+    machine_types: tuple[str, ...],
+    on_epoch: Callable[[Report], None],
+) -> None:
+    """Train in `folder` (state.pt, metrics.json, scores.parquet); every epoch's report is handed on.
+
+    Raises InputError when the lane does not fit the machine, or the disk fails, TrainingFailedError when the
+    training does.
+    """
+    clips = plan.manifest.count_clips()
+    order = Order(
+        config=config,
+        machine_types=machine_types,
+        score_at=(config.train.epochs,),
+        folder=str(folder.resolve()),
+        corpus=plan.identity,
+    )
+    room = make_room(clips, config.lanes)
+    with scratch_folder(folder) as scratch, local_ray(object_store_bytes=room.store_bytes):
+        share = share_out(config.lanes, trials=1, clips=0 if room.streams else clips)
+        bank = read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=room.streams)
+        num_classes = len(plan.manifest.classes)
+        with warm_lanes(share, fulfilled(bank), num_classes=num_classes, scratch=scratch) as (lane,):
+            try:
+                link = acquire(lambda: [lane.mailbox], owner="train", deadline=config.lanes.deadline)
+                train_epochs(link, order, on_epoch=on_epoch)
+            except LaneError as error:
+                raise TrainingFailedError(str(error)) from error
+
+
+def train_epochs(commander: Commander, order: Order, *, on_epoch: Callable[[Report], None]) -> None:
+    """Have an order trained epoch by epoch. Raises TrainingFailedError, or InputError where the disk fails."""
+    report = commander.start(order)
+    for epoch in range(1, order.config.train.epochs + 1):
+        if not ending_of(report):
+            report = commander.epoch(epoch)
+        if "broken" in report:
+            raise InputError(report["broken"])
+        if "failed" in report:
+            raise TrainingFailedError(report["failed"])
+        on_epoch(report)
