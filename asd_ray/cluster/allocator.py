@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from asd_ray.cluster.session import compile_cache
+
 # Of a process that starts Ray, or a node: Ray's workers inherit it.
 ALLOCATOR = {
     "RAY_LD_PRELOAD_ON_WORKERS": "1",  # else Ray keeps jemalloc to its own daemons
@@ -30,12 +32,12 @@ ALLOCATOR = {
 
 
 def lane_allocator() -> dict[str, str]:
-    """The variables of a process that is not Ray's and shall get its memory as a lane does."""
+    """The variables of a process that is not Ray's and shall get its memory, and keep compiled code, as a lane."""
     ray = importlib.util.find_spec("ray")
     assert ray is not None
     assert ray.origin is not None
     library = Path(ray.origin).parent / "core" / "libjemalloc.so"  # not in Ray's wheels for macOS
-    return ALLOCATOR | ({"LD_PRELOAD": str(library)} if library.exists() else {})
+    return ALLOCATOR | compile_cache() | ({"LD_PRELOAD": str(library)} if library.exists() else {})
 
 
 @contextmanager

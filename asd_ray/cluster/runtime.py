@@ -3,18 +3,15 @@
 import logging
 import os
 import re
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from asd_ray.cluster.allocator import ALLOCATOR
-from asd_ray.cluster.tokens import protect_token
+from asd_ray.cluster.session import compile_cache, session_folder
+from asd_ray.cluster.tokens import local_token
 from asd_ray.errors import InputError
-from asd_ray.files.locks import folder_lock
 
 # What a person cannot act on is not printed; what went wrong comes back as an exception. Some of these Ray reads
 # when it is imported, some when it starts, some when Tune and Train do: they hold for the length of a search.
@@ -118,9 +115,9 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
         with _quiet():
             yield
         return
-    with _session_folder() as session:
+    with session_folder() as session, environment(compile_cache(session / "torch") | local_token()):
         try:
-            with _without(UNNEEDED), environment(ALLOCATOR):
+            with _on_loopback(), _without(UNNEEDED), environment(ALLOCATOR):
                 ray.init(
                     address="local",  # never a cluster that somebody else started
                     num_cpus=cpus,
@@ -137,11 +134,19 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
                 f"Ray did not start on this machine: {reason}; end other programs, and call again"
             ) from error
         try:
-            protect_token()
             with _quiet():
                 yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A node that is started within the block listens on the loopback alone, as Ray has it on macOS."""
+    from ray._private import ray_constants
+
+    with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
+        yield
 
 
 @contextmanager
@@ -160,25 +165,6 @@ def _without(names: Iterable[str]) -> Iterator[None]:
 
 def _wants_no_dashboard() -> ImportError:
     return ImportError("a search on one machine has no use for a dashboard")
-
-
-@contextmanager
-def _session_folder() -> Iterator[Path]:
-    """Where Ray keeps sockets and logs: short, for sockets have short paths, and gone afterwards.
-
-    Those of killed processes are removed here too.
-    """
-    base = Path(tempfile.gettempdir())
-    for stale in base.glob("asd_ray-*-*"):
-        # The lock, not the process's number, says who lives: containers that share a disk count processes apart.
-        with suppress(InputError), folder_lock(stale, mend="its search is at work"):
-            shutil.rmtree(stale, ignore_errors=True)
-    session = Path(tempfile.mkdtemp(prefix=f"asd_ray-{os.getpid()}-", dir=base))
-    with folder_lock(session, mend="start the search again"):
-        try:
-            yield session
-        finally:
-            shutil.rmtree(session, ignore_errors=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Ray reads it from RAY_AUTH_TOKEN, from the file that RAY_AUTH_TOKEN_PATH names, 
 import os
 import secrets
 import stat
+from functools import cache
 from pathlib import Path
 
 from asd_ray.errors import InputError
@@ -14,7 +15,11 @@ MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def token_file() -> Path:
-    return Path(os.environ.get(PATH) or Path.home() / ".ray" / "auth_token")
+    """Where the token is kept. Raises InputError where there is no home folder to keep it in."""
+    try:
+        return Path(os.environ.get(PATH) or Path.home() / ".ray" / "auth_token")
+    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+        raise InputError(f"this user has no home folder to keep a token in; set HOME or {PATH}") from None
 
 
 def protect_token() -> None:
@@ -65,3 +70,22 @@ def own_token() -> str:
     if not token:
         raise InputError(f"{path}: is empty; remove it, or put the token of the cluster there")
     return token
+
+
+def local_token() -> dict[str, str]:
+    """Variables that give a local Ray its token: none where the user's file has one, which is made if need be.
+
+    Ray would make that file itself, readable for everybody until we come. Where none can be kept, a token of this
+    process will do: nobody else has to know it.
+    """
+    try:
+        own_token()
+    except InputError:
+        return {TOKEN: _token_of_process()}
+    return {}
+
+
+@cache
+def _token_of_process() -> str:
+    """The same for every Ray that this process starts: Ray's client reads it once."""
+    return secrets.token_hex(32)

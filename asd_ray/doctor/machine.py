@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
+from asd_ray.cluster.session import temporary_folder
 from asd_ray.doctor.finding import Finding
 from asd_ray.files.locks import folder_lock
 from asd_ray.files.writing import cannot_write
@@ -175,14 +176,9 @@ def check_disk(folder: Path) -> Iterator[Finding]:
         yield Finding("fault", "disk", f"{folder} has {room / GB:.1f} GB free; free some, or choose another --run")
     else:
         yield Finding("ok", "disk", f"{folder}: {room / GB:.0f} GB free, files can be written and locked")
-    sessions = Path(tempfile.gettempdir())
+    sessions = temporary_folder()
     free = shutil.disk_usage(sessions).free
     if free < LEAST_TMP:
         yield Finding(
             "fault", "disk", f"{sessions} has {free / GB:.1f} GB free, Ray needs some; free it, or set TMPDIR"
         )
-    longest = len(str(sessions)) + len(
-        "/asd_ray-4194304-abcdefgh/session_2026-01-01_00-00-00_000000_4194304/sockets/"
-    )
-    if longest + len("plasma_store") > 107:  # bytes of the name of a socket, on Linux
-        yield Finding("fault", "disk", f"{sessions}: its name is too long for Ray's sockets; set TMPDIR=/tmp")

@@ -9,6 +9,7 @@ Object storage has no such lock. A search there has its studies in PostgreSQL, a
 prepares shards or trains one config there has to see to it alone (each object is whole all the same).
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -40,8 +41,12 @@ def folder_lock(folder: Path, *, mend: str, on_event: Callable[[str], None] = la
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
+        # Whoever may write in the folder could have made the lock a link to a file of ours, to be emptied.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.fdopen(os.open(folder / LOCK, flags, 0o666), "r+")
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{folder / LOCK}: is a link, which a lock must not be; remove it") from None
         raise cannot_write(folder, error) from error
     with file:
         try:

@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from asd_ray.doctor import machine
 from asd_ray.doctor.finding import Finding, examine
+from asd_ray.errors import InputError
 from tests.disk import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,10 +129,12 @@ def test_a_folder_without_room_or_right_is_a_fault(monkeypatch: pytest.MonkeyPat
     assert text.startswith("/proc/1: cannot be written")
 
 
-def test_a_long_temporary_folder_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * 60)
-    deep.mkdir()
-    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(deep))
-    assert any(
-        "too long for Ray's sockets; set TMPDIR=/tmp" in text for text in faults(machine.check_disk(tmp_path))
-    )
+def test_a_temporary_folder_that_will_not_do_for_sessions_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse() -> Path:
+        raise InputError("/tmp: everybody may replace what others keep there")
+
+    monkeypatch.setattr(machine, "temporary_folder", refuse)
+    found = examine("disk", lambda: machine.check_disk(tmp_path))
+    assert faults(found) == ["/tmp: everybody may replace what others keep there"]
