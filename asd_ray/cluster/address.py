@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from asd_ray import shipped
 from asd_ray.cluster.tokens import MODE, PATH, TOKEN, own_token
-from asd_ray.errors import INTERRUPTED, InputError, hide_passwords
-from asd_ray.interrupts import interruptible
+from asd_ray.errors import InputError, hide_passwords
+from asd_ray.interrupts import interruptible, status_of
 from asd_ray.invocation import call_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def run_as_job(arguments: argparse.Namespace, search: "SearchConfig") -> int:
     try:
         with interruptible(farewell):
             return cluster.follow(client, job, write=lambda text: print(text, end="", flush=True))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return status_of(interrupt)
 
 
 def _order(arguments: argparse.Namespace, search: "SearchConfig", *, copy: Path) -> "Order":

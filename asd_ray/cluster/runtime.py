@@ -12,6 +12,7 @@ from asd_ray.cluster.allocator import ALLOCATOR
 from asd_ray.cluster.session import compile_cache, session_folder
 from asd_ray.cluster.tokens import local_token
 from asd_ray.errors import InputError
+from asd_ray.interrupts import own_signals
 
 # What a person cannot act on is not printed; what went wrong comes back as an exception. Some of these Ray reads
 # when it is imported, some when it starts, some when Tune and Train do: they hold for the length of a search.
@@ -78,13 +79,14 @@ def _joined(address: str) -> Iterator[None]:
             yield
         return
     try:
-        # Processes on other nodes do not inherit this one's environment.
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {**QUIET, **ALLOCATOR}},
-        )
+        with own_signals():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                # Processes on other nodes do not inherit this one's environment.
+                runtime_env={"env_vars": {**QUIET, **ALLOCATOR}},
+            )
     except ConnectionError as error:
         first = str(error).splitlines()[0]
         raise InputError(
@@ -117,7 +119,7 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
         return
     with session_folder() as session, environment(compile_cache(session / "torch") | local_token()):
         try:
-            with _on_loopback(), _without(UNNEEDED), environment(ALLOCATOR):
+            with own_signals(), _on_loopback(), _without(UNNEEDED), environment(ALLOCATOR):
                 ray.init(
                     address="local",  # never a cluster that somebody else started
                     num_cpus=cpus,

@@ -7,11 +7,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from asd_ray import __version__, shipped
-from asd_ray.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, hide_passwords, nearest
+from asd_ray.errors import BAD_INPUT, DONE, FAILED, InputError, hide_passwords, nearest
+from asd_ray.interrupts import interruptible, status_of
 
 
 class _PrintCompletion(argparse.Action):
@@ -92,23 +94,35 @@ class Parser(argparse.ArgumentParser):
 def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> NoReturn:
     """Run a command and exit with its status; a user's mistake is one line on standard error."""
     try:
-        status = command(arguments)
+        with interruptible():
+            status = command(arguments)
+        sys.stdout.flush()  # here, where somebody who reads no more is no fault
     except InputError as error:
         if arguments.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         status = BAD_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if arguments.debug:
             raise
-        print("interrupted", file=sys.stderr)
-        status = INTERRUPTED
+        with suppress(BrokenPipeError):
+            print("interrupted", file=sys.stderr)
+        status = status_of(interrupt)
     except ModuleNotFoundError as error:
         if arguments.debug or (error.name or "asd_ray").partition(".")[0] == "asd_ray":
             raise
         print(f"error: {error}; run: {shipped.how_to_install()}", file=sys.stderr)
         status = FAILED
     except BrokenPipeError:  # `asd-ray report runs/first | head`: who read has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit; what can no longer be written, for nobody reads it, is not said to be a fault."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asd_ray.errors import DONE, FAILED, INTERRUPTED, InputError
+from asd_ray.errors import DONE, FAILED, InputError
 from asd_ray.files.paths import place
-from asd_ray.interrupts import interruptible
+from asd_ray.interrupts import interruptible, status_of
 
 if TYPE_CHECKING:
     from asd_ray.config import RunConfig
@@ -59,8 +59,8 @@ def main(arguments: argparse.Namespace) -> int:
     except TrainingFailedError as error:
         print(f"failed: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return status_of(interrupt)
     for path in paths:
         print_detector(path)
     return DONE

@@ -16,9 +16,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.errors import DONE, FAILED, INTERRUPTED, InputError, hide_passwords
+from asd_ray.errors import DONE, FAILED, InputError, hide_passwords
 from asd_ray.files.paths import is_object, place
-from asd_ray.interrupts import interruptible
+from asd_ray.interrupts import interruptible, status_of
 from asd_ray.invocation import call_of
 from asd_ray.shipped import preset
 
@@ -191,8 +191,8 @@ def main(arguments: argparse.Namespace) -> int:
                 on_event=view.on_event,
                 trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
             )
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return status_of(interrupt)
     except EnvironmentFailure as error:
         print(f"the search stopped: {error}", file=sys.stderr)
         print(go_on, file=sys.stderr)
