@@ -62,7 +62,7 @@ def test_a_library_that_takes_a_signal_for_itself_has_it_for_a_block_only() -> N
     with interrupts.own_signals():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         shown = subprocess.run(
-            [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGHUP))"],
+            [sys.executable, "-c", "import signal; print(repr(signal.getsignal(signal.SIGHUP)))"],
             capture_output=True,
             text=True,
         ).stdout
