@@ -61,7 +61,7 @@ from asd_ray.search.studies.storage import check_storable, find_store
 from asd_ray.search.warm_start import read_starts
 from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
-from asd_ray.training.messages import Report
+from asd_ray.training.messages import EpochReport
 
 # What reports, detectors and forecasts need takes seconds to import: torch, matplotlib. A search starts Ray first.
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def train(
     config: RunConfig,
     *,
     machine_types: tuple[str, ...] = (),
-    on_epoch: Callable[[Report], None],
+    on_epoch: Callable[[EpochReport], None],
 ) -> list[Path]:
     """Train one config in full; the detectors it gives, one YAML per machine type (default: all of them).
 

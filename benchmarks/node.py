@@ -41,7 +41,7 @@ from asd_ray.lanes.lane import Lane, LaneSettings
 from asd_ray.lanes.link import acquire
 from asd_ray.lanes.opening import read_clips
 from asd_ray.search.runfolder import plan_clips
-from asd_ray.training.messages import Order
+from asd_ray.training.messages import Ending, TrialOrder
 from benchmarks import baseline
 from benchmarks.footprint import name_of, processes, settled_mb, store_mb, store_pages_mb
 from benchmarks.sounds import TYPES, rounded, write_sounds
@@ -81,7 +81,7 @@ def start_lane(number: int, clips: ray.data.Dataset, settings: LaneSettings) -> 
     """A lane whose worker has read every clip."""
     started = Lane(f"lane-{number}", fulfilled(clips), settings)
     end = time.monotonic() + UP_S
-    while not ray.get(started.mailbox.about.remote())["lives"]:
+    while not ray.get(started.mailbox.state.remote()).lives:
         if time.monotonic() > end:
             raise RuntimeError(f"lane {number} did not come up within {UP_S:.0f} s")
         time.sleep(0.2)
@@ -96,15 +96,15 @@ def train_seconds(lanes: list[Lane], config: RunConfig, folder: Path, *, turns: 
     """Epochs on the clips of one machine type, in one lane and in all of them, by turns."""
     links = [acquire(lambda one=one: [one.mailbox], f"bench-{number}") for number, one in enumerate(lanes)]
     for number, link in enumerate(links):
-        order = Order(config=config, machine_types=TYPES[:1], score_at=(), folder=str(folder / str(number)))
+        order = TrialOrder(config=config, machine_types=TYPES[:1], score_at=(), folder=str(folder / str(number)))
         link.start(order)
     done = [0] * len(links)
 
     def epoch(number: int) -> None:
         done[number] += 1
         report = links[number].epoch(done[number])
-        if "failed" in report:
-            raise RuntimeError(report["failed"])
+        if isinstance(report, Ending):
+            raise RuntimeError(report.reason)
 
     def together() -> None:
         threads = [threading.Thread(target=epoch, args=(number,)) for number in range(len(links))]

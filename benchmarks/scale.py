@@ -32,7 +32,7 @@ from asd_ray.lanes import opening as search_lanes
 from asd_ray.lanes.link import acquire
 from asd_ray.lanes.sizes import Share
 from asd_ray.search.runfolder import plan_clips
-from asd_ray.training.messages import Order
+from asd_ray.training.messages import Ending, TrialOrder
 from benchmarks.footprint import store_pages_mb, watching
 from benchmarks.pairs import run
 from benchmarks.sounds import TYPES, rounded, write_sounds
@@ -72,7 +72,7 @@ def measure(size: int, folder: Path) -> Found:
             found,
         )
         found["store_mb"] = round(store_pages_mb(), 1)
-        order = Order(config=config, machine_types=TYPES, score_at=(), folder=str(folder / "trial"))
+        order = TrialOrder(config=config, machine_types=TYPES, score_at=(), folder=str(folder / "trial"))
         classes = len(plan.manifest.classes)
         with (
             watching() as peak,
@@ -84,8 +84,8 @@ def measure(size: int, folder: Path) -> Found:
             link.start(order)
             report = measured("epoch", lambda: link.epoch(1), found)
             link.release()
-        if "failed" in report:
-            raise RuntimeError(report["failed"])
+        if isinstance(report, Ending):
+            raise RuntimeError(report.reason)
         found["lane_beyond_mb"] = round(peak.mb - peak.before_mb)
     return found
 

@@ -14,20 +14,26 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import ray.train
 from torch import Tensor
 
 from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.data.resident import Batch
 from asd_ray.lanes import lane
+from asd_ray.lanes.controller import WORK
+from asd_ray.lanes.handover import LaneWork
 from asd_ray.lanes.serve import serve
 from asd_ray.search import tuner
+from asd_ray.search.runfolder import TRIALS
 from asd_ray.search.searcher import StudySearcher
+from asd_ray.search.trial_runner import step_of
 from asd_ray.training import server, trial
 from asd_ray.training.loop import EpochResult, Training
-from asd_ray.training.trial import Report, Trial
+from asd_ray.training.messages import EpochTrained
+from asd_ray.training.trial import Trial
 from benchmarks.options import search_options
+
+FIRST_BATCH = "first_batch.json"
 
 
 class NotingTraining(Training):
@@ -41,20 +47,17 @@ class NotingTraining(Training):
 
 
 class NotingTrial(Trial):
-    """Says so in its reports."""
+    """Says so in a file beside its own."""
 
-    lane = ""
-
-    def _report(self, result: EpochResult, *, seconds: float) -> Report:
-        noted = {"first_batch": self.training.first_batch, "lane": self.lane}  # type: ignore[attr-defined]
-        return super()._report(result, seconds=seconds) | noted
+    def _write(self, result: EpochResult) -> None:
+        (self.folder / FIRST_BATCH).write_text(json.dumps(self.training.first_batch))  # type: ignore[attr-defined]
+        super()._write(result)
 
 
-def noting_serve(loop_config: dict[str, Any]) -> None:
+def noting_serve(loop_config: dict[str, LaneWork]) -> None:
     """The Train loop of a lane's worker, as it is, with trials that note."""
-    NotingTrial.lane = ray.train.get_context().get_experiment_name()
     with patch.object(trial, "Training", NotingTraining), patch.object(server, "Trial", NotingTrial):
-        serve(loop_config)
+        serve(loop_config[WORK])
 
 
 class ScriptedSearcher(StudySearcher):
@@ -65,23 +68,26 @@ class ScriptedSearcher(StudySearcher):
 
     def suggest(self, trial_id: str) -> Any:
         proposed = time.time()
-        order = super().suggest(trial_id)
-        if isinstance(order, dict):
+        suggestion = super().suggest(trial_id)
+        if isinstance(suggestion, dict):
             self.notes.append({"trial": trial_id, "proposed": proposed, "training_s": 0.0})
-        return order
+        return suggestion
 
     def judge(self, trial_id: str, result: dict[str, Any]) -> bool:
         stop = bool(super().judge(trial_id, result))
-        if "report" not in result:
+        step = step_of(result)
+        if not isinstance(step, EpochTrained):
             return stop
-        report = json.loads(result["report"])
+        report = step.report
         number = next(at for at, note in enumerate(self.notes) if note["trial"] == trial_id)
         note = self.notes[number]
-        if report["epoch"] != note.get("epoch"):
-            note["training_s"] += report["seconds"]
-        note |= {name: report[name] for name in ("epoch", "first_batch", "lane")}
-        if report["epoch"] >= self.script[number] and not result["done"]:
-            self._pruned.add(trial_id)
+        if report.epoch != note.get("epoch"):
+            note["training_s"] += report.seconds
+        name = self._assigned[trial_id].assignment.name
+        first_batch = json.loads((self._folder / TRIALS / name / FIRST_BATCH).read_text())
+        note |= {"epoch": report.epoch, "first_batch": first_batch, "lane": step.lane}
+        if report.epoch >= self.script[number] and not result["done"]:
+            self._assigned[trial_id].pruned = True
             return True
         return stop
 

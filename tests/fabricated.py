@@ -26,7 +26,7 @@ from asd_ray.search import runfolder
 from asd_ray.search.runfolder import Corpus, Run
 from asd_ray.search.space import load_space
 from asd_ray.training import checkpoint
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import End, Ending, EpochReport, Started, TrialOrder, to_plain
 from asd_ray.training.scored import Scored
 from asd_ray.training.trial import write_scores
 from tests.local_search import search
@@ -126,22 +126,31 @@ class _Drawn:
         )
         self._own = np.random.default_rng(0).normal(size=len(labels))  # some clips are harder than others
 
-    def start(self, order: Order) -> Report:
+    def start(self, order: TrialOrder) -> Started | Ending:
         self._order, self._history = order, []
         self._name = "/".join(Path(order.folder).parts[-2:]).encode()  # draws the same wherever the run lies
-        return {"failed": "the loss is nan in epoch 1"} if zlib.crc32(self._name) % 47 == 0 else {}
+        return Ending(End.FAILED, "the loss is nan in epoch 1") if zlib.crc32(self._name) % 47 == 0 else Started(0)
 
     def release(self) -> None:
         """Nothing is held."""
 
-    def epoch(self, to: int) -> Report:
+    def epoch(self, to: int) -> EpochReport:
         order, last = self._order, to == self._order.config.train.epochs
-        report: Report = {"epoch": to, "seconds": 21.5, "objective": {}, "choosing": {}}
-        self._history.append(report)
+        objective: dict[str, float] = {}
         if to in order.score_at:
             scores = self._draw(to)
-            report["objective"] = {name: self._objective(name, scores) for name in order.machine_types}
-            report["proxy"] = {name: self._proxy(value) for name, value in report["objective"].items()}
+            objective = {name: self._objective(name, scores) for name in order.machine_types}
+        report = EpochReport(
+            epoch=to,
+            learning_rate=0.001,
+            train_loss=1.0 / to,
+            valid_loss=None,
+            valid_accuracy=None,
+            seconds=21.5,
+            objective=objective,
+            proxy={name: self._proxy(value) for name, value in objective.items()},
+        )
+        self._history.append(to_plain(report))
         if last:
             self._write(scores)
         return report

@@ -22,7 +22,7 @@ from asd_ray.search.searcher import StudySearcher
 from asd_ray.search.space import load_space
 from asd_ray.search.studies.storage import open_studies
 from asd_ray.search.trial_runner import TrialRunner
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import End, Ending, EpochReport, Start, Started, TrainTo, TrialOrder
 from asd_ray.training.rungs import rungs
 from asd_ray.training.server import Server
 
@@ -42,20 +42,22 @@ class Commander:
         self._server = Server(clips, num_classes=num_classes, device=torch.device("cpu"))
         self.trained: list[tuple[str, int]] = []  # folder and epoch of every order to train
         self.die_after = -1
-        self.fails: Callable[[Order], str] = lambda order: ""
+        self.fails: Callable[[TrialOrder], str] = lambda order: ""
 
-    def start(self, order: Order) -> Report:
+    def start(self, order: TrialOrder) -> Started | Ending:
         self._order = order
-        return {"failed": reason} if (reason := self.fails(order)) else self._server.do("start", {"order": order})
+        if reason := self.fails(order):
+            return Ending(End.FAILED, reason)
+        return self._server.do(Start(order))
 
-    def epoch(self, to: int) -> Report:
+    def epoch(self, to: int) -> EpochReport | Ending:
         if len(self.trained) == self.die_after:
             raise KilledError
         trial = self._server._trial
         assert trial is not None
         if to not in trial.history:
             self.trained.append((f"{Path(self._order.folder).parent.name}/{Path(self._order.folder).name}", to))
-        return self._server.do("epoch", {"to": to})
+        return self._server.do(TrainTo(to))
 
     lane = ""
 

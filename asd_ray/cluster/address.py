@@ -23,7 +23,7 @@ from asd_ray.interrupts import interruptible, status_of
 from asd_ray.invocation import call_of
 
 if TYPE_CHECKING:
-    from asd_ray.cluster.jobs import Order
+    from asd_ray.cluster.jobs import JobOrder
     from asd_ray.config import SearchConfig
 
 JOB = "ASD_JOB"
@@ -88,7 +88,7 @@ def run_as_job(arguments: argparse.Namespace, search: "SearchConfig") -> int:
         with TemporaryDirectory(prefix="asd_ray-") as copy:
             order = _order(arguments, search, copy=Path(copy))
             job = cluster.submit(
-                client, order, tell=lambda line: print(f"{arguments.address}: {line}", flush=True)
+                client, order, on_event=lambda line: print(f"{arguments.address}: {line}", flush=True)
             )
     again = f"--address {arguments.address} --follow {arguments.follow or arguments.run}"
     farewell = (
@@ -102,16 +102,16 @@ def run_as_job(arguments: argparse.Namespace, search: "SearchConfig") -> int:
         return status_of(interrupt)
 
 
-def _order(arguments: argparse.Namespace, search: "SearchConfig", *, copy: Path) -> "Order":
+def _order(arguments: argparse.Namespace, search: "SearchConfig", *, copy: Path) -> "JobOrder":
     """What is sent: the clone, or what is put into `copy` where there is none."""
-    from asd_ray.cluster.jobs import Order
+    from asd_ray.cluster.jobs import JobOrder
 
     clone = shipped.clone()
     root = clone or Path.cwd()
     there = {str(Path(name)): _name_there(name, root) for name in _files(arguments, search)}
     if clone is None:
         _copy_package(copy, there.values())
-    return Order(
+    return JobOrder(
         root=clone or copy,
         words=[
             *(["launch/tune.py"] if clone else ["-m", "asd_ray", "tune"]),

@@ -35,7 +35,7 @@ _STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class JobOrder:
     """What is to be sent."""
 
     root: Path  # the folder that the job gets a copy of, and starts in
@@ -86,7 +86,7 @@ def _asking(address: str) -> Iterator[None]:
         raise InputError(f"{address}: the cluster refuses: {reason}; see to its head") from error
 
 
-def submit(client: JobSubmissionClient, order: Order, *, tell: Callable[[str], None]) -> str:
+def submit(client: JobSubmissionClient, order: JobOrder, *, on_event: Callable[[str], None]) -> str:
     """Send the search, or find it if the very same one is there; the name of its job. Raises InputError."""
     entrypoint = shlex.join(["python", *order.words])
     for job in _jobs_of(client, order.run):
@@ -97,7 +97,7 @@ def submit(client: JobSubmissionClient, order: Order, *, tell: Callable[[str], N
                 f"{order.run}: in use by job {job.submission_id} ({job.entrypoint}); follow it with --follow "
                 f"{order.run}, or end it with: {how_to_stop(client.get_address(), str(job.submission_id))}"
             )
-        tell(f"job {job.submission_id} is searching already")
+        on_event(f"job {job.submission_id} is searching already")
         return str(job.submission_id)
     check_sent(order.root, order.files)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", order.run.rstrip("/").rpartition("/")[2])[:60]
@@ -111,7 +111,7 @@ def submit(client: JobSubmissionClient, order: Order, *, tell: Callable[[str], N
                 "env_vars": {**order.variables, **_STOPPING, "PYTHONUNBUFFERED": "1"},
             },
         )
-    tell(f"job {job_name}")
+    on_event(f"job {job_name}")
     return job_name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from asd_ray.cluster.shared_disk import Sight, shown
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 
 ANSWER_S = 60.0
 NODE_ID = "ray.io/node-id"  # the label that Ray gives every node
@@ -81,10 +81,13 @@ def quiet_data_context() -> Any:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What a user can mend in a task: its InputError comes as it was raised, not wrapped by Ray."""
+    """An InputError or EnvironmentFailure of a task comes as it was raised, however often Ray has wrapped it."""
     try:
         yield
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from None
+    except ray.exceptions.RayError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, ray.exceptions.RayError):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        if isinstance(cause, InputError | EnvironmentFailure):
+            raise cause from None
         raise

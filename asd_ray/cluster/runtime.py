@@ -11,7 +11,7 @@ from unittest.mock import patch
 from asd_ray.cluster.allocator import ALLOCATOR
 from asd_ray.cluster.session import compile_cache, session_folder
 from asd_ray.cluster.tokens import local_token
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.interrupts import own_signals
 
 # What a person cannot act on is not printed; what went wrong comes back as an exception. Some of these Ray reads
@@ -103,7 +103,7 @@ def _joined(address: str) -> Iterator[None]:
 def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None) -> Iterator[None]:
     """Ray on this machine for the length of a block; joins one that is running in this process already.
 
-    Raises InputError where it does not start: most often the machine is too busy.
+    Raises EnvironmentFailure where it does not start: most often the machine is too busy.
     """
     with environment(QUIET), warnings.catch_warnings():
         yield from _local(cpus, object_store_bytes)
@@ -132,7 +132,7 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
         except Exception as error:  # Ray raises plain ones, with paragraphs of advice
             ray.shutdown()
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
-            raise InputError(
+            raise EnvironmentFailure(
                 f"Ray did not start on this machine: {reason}; end other programs, and call again"
             ) from error
         try:

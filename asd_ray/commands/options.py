@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asd_ray import __version__, shipped
-from asd_ray.errors import BAD_INPUT, DONE, FAILED, InputError, hide_passwords, nearest
+from asd_ray.errors import BAD_INPUT, DONE, FAILED, EnvironmentFailure, InputError, hide_passwords, nearest
 from asd_ray.interrupts import interruptible, status_of
 
 
@@ -92,7 +92,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> NoReturn:
-    """Run a command and exit with its status; a user's mistake is one line on standard error."""
+    """Run a command and exit with its status; a user's mistake, or a machine that fails, is one line."""
     try:
         with interruptible():
             status = command(arguments)
@@ -102,6 +102,11 @@ def run_command(command: Callable[[argparse.Namespace], int], arguments: argpars
             raise
         print(f"error: {error}", file=sys.stderr)
         status = BAD_INPUT
+    except EnvironmentFailure as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}; then the same call goes on", file=sys.stderr)
+        status = FAILED
     except KeyboardInterrupt as interrupt:
         if arguments.debug:
             raise

@@ -10,7 +10,7 @@ detector that `asd-ray score` loads. A training that was stopped goes on by the 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asd_ray.errors import DONE, FAILED, InputError
 from asd_ray.files.paths import place
@@ -19,6 +19,7 @@ from asd_ray.interrupts import interruptible, status_of
 if TYPE_CHECKING:
     from asd_ray.config import RunConfig
     from asd_ray.scoring.detector import Best
+    from asd_ray.training.messages import EpochReport
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -93,11 +94,9 @@ def default_folder(arguments: argparse.Namespace, found: "Best | None") -> Path:
     return config.parent.parent / "full" / name if found else Path("runs") / name
 
 
-def print_epoch(report: "dict[str, Any]") -> None:
-    valid = "" if report["valid_loss"] is None else f", validation {report['valid_loss']:.3f}"
-    print(
-        f"epoch {report['epoch']}: loss {report['train_loss']:.3f}{valid} ({report['seconds']:.1f} s)", flush=True
-    )
+def print_epoch(report: "EpochReport") -> None:
+    valid = "" if report.valid_loss is None else f", validation {report.valid_loss:.3f}"
+    print(f"epoch {report.epoch}: loss {report.train_loss:.3f}{valid} ({report.seconds:.1f} s)", flush=True)
 
 
 def print_detector(path: Path) -> None:

@@ -65,11 +65,11 @@ class Progress:
 
     def _note_epoch(self, event: EpochDone, *, now: float) -> None:
         trial, report = self.at_work[event.name], event.report
-        seconds: float = report.get("seconds", 0.0)
+        seconds: float = report.seconds
         if not trial.epoch:
             trial.began = max(trial.began, now - seconds)  # it may have waited for its lane to come up
-        trial.epoch, trial.epoch_seconds = report["epoch"], seconds
-        trial.train_loss, trial.lane = report.get("train_loss"), event.lane
+        trial.epoch, trial.epoch_seconds = report.epoch, seconds
+        trial.train_loss, trial.lane = report.train_loss, event.lane
 
     def _end(self, event: Ended, *, now: float) -> None:
         trial = self.at_work.pop(event.name, None)

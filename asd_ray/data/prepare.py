@@ -22,7 +22,7 @@ from asd_ray.data.shards import (
     usable,
     write_shard,
 )
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.files.locks import folder_lock
 from asd_ray.files.paths import place
 
@@ -129,9 +129,12 @@ def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
         def task(row: dict[str, Any]) -> dict[str, str]:
             plan = ray.get(shared)[row["number"]]
             try:
-                return {"result": _RESULT.dump_json(write_shard(plan)).decode(), "error": ""}
-            except InputError as error:  # handed on as a value: raised here, it would come wrapped by Ray
-                return {"result": "", "error": str(error)}
+                return {"result": _RESULT.dump_json(write_shard(plan)).decode(), "error": "", "failure": ""}
+            # Handed on as values: raised here, they would come wrapped by Ray.
+            except InputError as error:
+                return {"result": "", "error": str(error), "failure": ""}
+            except EnvironmentFailure as error:
+                return {"result": "", "error": "", "failure": str(error)}
 
         numbers = ray.data.from_items(
             [{"number": number} for number in range(len(plans))], override_num_blocks=len(plans)
@@ -139,4 +142,6 @@ def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
         for row in numbers.map(task).iter_rows():
             if row["error"]:
                 raise InputError(row["error"])
+            if row["failure"]:
+                raise EnvironmentFailure(row["failure"])
             yield _RESULT.validate_json(row["result"])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 
 Level = Literal["ok", "note", "fault"]
 
@@ -22,8 +22,8 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def examine(subject: str, check: Check) -> Iterator[Finding]:
-    """The findings of a check; what a user can mend, and it raises, is a fault of the subject."""
+    """The findings of a check; an error that it raises, the user's or the machine's, is a fault of the subject."""
     try:
         yield from check()
-    except InputError as error:
+    except (InputError, EnvironmentFailure) as error:
         yield Finding("fault", subject, str(error))

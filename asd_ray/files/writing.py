@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.files.paths import ObjectPath, is_object
 
 _REFUSED = (
@@ -24,8 +24,8 @@ _PART = re.compile(r"\..+\.\d+\.part")  # as `writing` names them
 def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write; it takes the name `path` when the block ends well, and is removed when it does not.
 
-    What bore the name before is kept as `keep`, if given. Raises InputError, naming the file and the cause,
-    when the disk is full or refuses.
+    What bore the name before is kept as `keep`, if given. Raises what `cannot_write` says when the disk is full or
+    refuses.
     """
     if isinstance(path, ObjectPath):
         with _putting(path, keep=keep) as file:
@@ -60,11 +60,23 @@ def _putting(path: ObjectPath, *, keep: Path | None) -> Iterator[BinaryIO]:
     path.write_bytes(file.getbuffer())
 
 
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """The one message for a full disk, a folder that is read-only, and the like."""
+def cannot_write(path: Path, error: OSError) -> InputError | EnvironmentFailure:
+    """The one message for a path that will not do (InputError), and for a disk that fails (EnvironmentFailure)."""
     reason = error.strerror or str(error).splitlines()[0]
-    mend = "choose another folder, or mend this one" if error.errno in _REFUSED else "free some space there"
-    return InputError(f"{path}: cannot be written ({reason}); {mend}")
+    if error.errno in _REFUSED:
+        return InputError(f"{path}: cannot be written ({reason}); choose another folder, or mend this one")
+    return EnvironmentFailure(f"{path}: cannot be written ({reason}); free some space there")
+
+
+@contextmanager
+def in_checked_folder() -> Iterator[None]:
+    """Within the block a folder is written that was checked before: if it will not do now, the disk has failed."""
+    try:
+        yield
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise EnvironmentFailure(str(error)) from error
+        raise
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -21,12 +21,15 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
+from ray.train.v2.api.exceptions import ControllerError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from asd_ray.data.bank import Bank
-from asd_ray.lanes.handover import get_ready, hand_over
+from asd_ray.lanes.handover import LaneWork, get_ready, hand_over
 from asd_ray.lanes.link import Handle
+from asd_ray.lanes.mailbox import Closing, LaneEnd
 
+WORK = "work"  # key of the loop's config, which Train wants to be a dict
 LOOK_S = 0.5  # how often a thread that waits for clips looks whether it still shall
 
 
@@ -158,7 +161,7 @@ class HandsOverClips(WorkerGroupCallback):
         try:
             ray.get(ready)
         except ray.exceptions.RayTaskError as error:  # an import that fails would fail again, and again
-            self._give_up(f"its workers cannot start: {type(error.cause).__name__}: {error.cause}")
+            self._give_up(LaneEnd.NOT_STARTED, f"{type(error.cause).__name__}: {error.cause}")
         worker_group.execute(hand_over, clips)
 
     def _wait(self) -> "Bank":
@@ -168,12 +171,12 @@ class HandsOverClips(WorkerGroupCallback):
             wait([self._clips], timeout=LOOK_S)
         error = self._clips.exception()
         if error is not None:  # whoever reads them says what it was
-            self._give_up(f"the clips cannot be read: {error}")
+            self._give_up(LaneEnd.NO_CLIPS, str(error))
         return self._clips.result()
 
-    def _give_up(self, why: str) -> NoReturn:
+    def _give_up(self, end: LaneEnd, details: str) -> NoReturn:
         """End the lane, and say why; an Exception Train would take for a reason to try again."""
-        ray.get(self._mailbox.close.remote(why))
+        ray.get(self._mailbox.close.remote(Closing(end, details)))
         self._tether.cut()
         raise AbandonedError
 
@@ -265,11 +268,11 @@ class OwnedTrainer(TorchTrainer):
         return result
 
 
-def serve_in_worker(loop_config: dict[str, Any]) -> None:
+def serve_in_worker(loop_config: dict[str, LaneWork]) -> None:
     """The Train loop. The driver, which passes it on, is spared what the workers import."""
     from asd_ray.lanes.serve import serve
 
-    serve(loop_config)
+    serve(loop_config[WORK])
 
 
 class TellDeath(UserCallback):
@@ -281,6 +284,11 @@ class TellDeath(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         causes = [cause_of(error) for _, error in sorted(worker_exceptions.items())]
         self._mailbox.died.remote(causes[0] if causes else "")
+
+
+def controller_failure(error: Exception) -> Exception:
+    """What made the controller of a Train run fail, where that is why the run has ended."""
+    return error.controller_failure if isinstance(error, ControllerError) else error
 
 
 def cause_of(error: Exception) -> str:

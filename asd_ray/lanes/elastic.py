@@ -11,12 +11,12 @@ from typing import Protocol
 
 from asd_ray.config import LaneConfig
 from asd_ray.errors import InputError
+from asd_ray.lanes.mailbox import Closing, LaneEnd
 
 Amounts = Mapping[str, float]  # by name of the resource, as Ray counts it
 AS_MANY_AS_COME = 1_000_000  # lanes, where nothing limits them
-MOST_ASKED = 32  # lanes asked for at a time; as they come, more are
+MOST_ASKED = 32  # outstanding lane requests at most; topped up as they are granted
 PLACE_S = 300.0  # a lane that has no worker after so long lost its room to somebody else
-NO_ROOM = "it found no room"
 
 
 class Lanes(Protocol):
@@ -101,34 +101,34 @@ class Seen:
 
     name: str
     placed: bool  # it has workers
-    gone: str = ""  # why it has ended, or has to
+    gone: Closing | None = None  # why it has ended, or has to
     waited: float = 0.0  # seconds without workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Changes:
     """What to do. Groups to ask for are those to be had then, granted ones among them."""
 
-    end: Mapping[str, str]  # lanes to end, and why
+    end: Mapping[str, Closing]  # lanes to end, and why
     retire: Sequence[str]  # lanes that may go, as many as `surplus`, if no trial is at work there
     surplus: int
     start: int  # lanes to start in place of granted groups
     ask: int | None  # groups to have; None: leave them as they are
 
 
-def plan(lanes: Sequence[Seen], *, trials: int, most: int, granted: int, settled: bool) -> Plan:
+def plan(lanes: Sequence[Seen], *, trials: int, most: int, granted: int, settled: bool) -> Changes:
     """`granted`: groups that have their place; `settled`: they were as many when last seen."""
-    end = {lane.name: lane.gone for lane in lanes if lane.gone}
-    end |= {lane.name: NO_ROOM for lane in lanes if not lane.placed and lane.waited > PLACE_S}
+    end = {lane.name: lane.gone for lane in lanes if lane.gone is not None}
+    end |= {lane.name: Closing(LaneEnd.NO_ROOM) for lane in lanes if not lane.placed and lane.waited > PLACE_S}
     living = [lane for lane in lanes if lane.name not in end]
     target = min(trials, most)
-    open_places = max(0, target - len(living))
+    lacking = max(0, target - len(living))
     surplus = max(0, len(living) - target)
     retire = [lane.name for lane in sorted(living, key=lambda lane: lane.placed)] if surplus else []
     start, ask = 0, None
-    if granted and settled and open_places:
-        start, ask = min(granted, open_places), 0
-    elif not granted or not open_places:
+    if granted and settled and lacking:
+        start, ask = min(granted, lacking), 0
+    elif not granted or not lacking:
         placing = any(not lane.placed for lane in living)
-        ask = 0 if placing else min(open_places, MOST_ASKED)
-    return Plan(end=end, retire=retire, surplus=surplus, start=start, ask=ask)
+        ask = 0 if placing else min(lacking, MOST_ASKED)
+    return Changes(end=end, retire=retire, surplus=surplus, start=start, ask=ask)

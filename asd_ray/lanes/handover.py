@@ -1,9 +1,24 @@
-"""Clips on their way from the driver to the workers of a lane, whose processes start while the clips are read."""
+"""What the driver hands to the workers of a lane: their work, and the clips, which are read while they start."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asd_ray.cluster.shared_disk import Sight
     from asd_ray.data.bank import Bank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneWork:
+    """What the Train loop of a lane's workers is to do."""
+
+    mailbox: Any  # where commands come from
+    num_classes: int
+    resident: str  # where the clips are kept: see LaneConfig
+    sight: "Sight | None"  # of files that workers on other machines must see, too
+    cpus: float
+    gpus: float  # share of a GPU
+
 
 _here: "list[Bank]" = []  # in the process of a worker: what it was handed
 

@@ -25,11 +25,19 @@ from asd_ray.cluster.shared_disk import Sight
 from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank
 from asd_ray.files.paths import ray_storage
-from asd_ray.lanes.controller import AbandonedError, OwnedTrainer, TellDeath, Tether, serve_in_worker
+from asd_ray.lanes.controller import (
+    WORK,
+    AbandonedError,
+    OwnedTrainer,
+    TellDeath,
+    Tether,
+    cause_of,
+    controller_failure,
+    serve_in_worker,
+)
+from asd_ray.lanes.handover import LaneWork
 from asd_ray.lanes.link import Handle
-from asd_ray.lanes.mailbox import Mailbox
-
-ASKED_TO_QUIT = "asked to quit"
+from asd_ray.lanes.mailbox import Closing, LaneEnd, Mailbox
 
 
 def name_lane(number: int) -> str:
@@ -74,16 +82,16 @@ class Lane:
 
     def _run(self) -> None:
         """Train restarts dead workers; where it cannot, the lane ends, and says why."""
-        why = ASKED_TO_QUIT
+        closing = Closing(LaneEnd.QUIT)
         try:
             self._trainer().fit()
         except AbandonedError:
-            why = ""
+            closing = Closing(LaneEnd.ABANDONED)
         except Exception as error:  # of any kind, and of any thread of Train's
-            why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            closing = Closing(LaneEnd.FAILED, cause_of(controller_failure(error)))
         if not self._tether.is_cut():  # else Ray may be shut down next, and ends a process that calls it then
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(self.mailbox.close.remote(why))
+                ray.get(self.mailbox.close.remote(closing))
         self._ended.set()
 
     def _trainer(self) -> OwnedTrainer:
@@ -95,12 +103,14 @@ class Lane:
             tether=self._tether,
             mailbox=self.mailbox,
             train_loop_config={
-                "mailbox": self.mailbox,
-                "num_classes": self._settings.num_classes,
-                "resident": config.resident,
-                "sight": self._settings.sight,
-                "cpus": config.cpus,
-                "gpus": config.gpus or 1.0,
+                WORK: LaneWork(
+                    mailbox=self.mailbox,
+                    num_classes=self._settings.num_classes,
+                    resident=config.resident,
+                    sight=self._settings.sight,
+                    cpus=config.cpus,
+                    gpus=config.gpus or 1.0,
+                )
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=config.workers, use_gpu=bool(config.gpus), resources_per_worker=resources
@@ -113,12 +123,12 @@ class Lane:
             ),
         )
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, closing: Closing) -> None:
         """End now, whatever its workers do: its node has gone, say. Who waits for an answer is told why."""
         if self._ended.is_set():
             return
         with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self.mailbox.close.remote(why))
+            ray.get(self.mailbox.close.remote(closing))
         self.abandon()
 
     def ask_to_quit(self) -> None:

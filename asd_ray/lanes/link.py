@@ -7,8 +7,8 @@ from typing import Any
 import ray
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
-from asd_ray.lanes.mailbox import Answer, Closed, Lost, Open
-from asd_ray.training.messages import Order, Report
+from asd_ray.lanes.mailbox import Answered, Closed, LaneState, Lost, Open
+from asd_ray.training.messages import Answer, End, Ending, EpochReport, Start, Started, TrainTo, TrialOrder
 
 START_S = 600.0  # a worker group takes ten seconds, on a crowded machine minutes
 WAIT_S = 2.0  # between signs of life of an owner
@@ -63,12 +63,12 @@ class Link:
         self._slowest = 0.0  # seconds, of the epochs trained so far
         self._life = ""
         self._lane = ""
-        self._order: dict[str, Any] = {}
+        self._start_command: Start | None = None
 
     @property
     def lane(self) -> str:
         """The name of the lane; asked for once, after it has served."""
-        self._lane = self._lane or ray.get(self.mailbox.about.remote())["name"]
+        self._lane = self._lane or state_of(self.mailbox).name
         return self._lane
 
     def hold(self) -> bool:
@@ -76,30 +76,28 @@ class Link:
         held: bool = ray.get(self.mailbox.acquire.remote(self.owner))
         return held
 
-    def start(self, order: Order) -> Report:
+    def start(self, order: TrialOrder) -> Started | Ending:
         """Begin a trial. Raises LaneError when the lane has ended or serves another owner."""
         if not self.hold():
             raise LaneError("it has ended, or serves another trial")
-        self._order = {"order": order}
+        self._start_command = Start(order)
         return self._start()
 
-    def epoch(self, to: int) -> Report:
-        """The report of an epoch, or `{"failed": why}`, with `lost` where its workers died or hung, or
-        `{"broken": why}` where the disk is at fault.
-
-        Raises LaneError when the lane has ended.
-        """
+    def epoch(self, to: int) -> EpochReport | Ending:
+        """The report of an epoch, or why the trial cannot go on. Raises LaneError when the lane has ended."""
         why = ""
         for _ in range(1 + self.RESENDS):
-            got = self._call("epoch", {"to": to}, life=self._life)
-            if isinstance(got, Answer):
-                self._slowest = max(self._slowest, got.value.get("seconds", 0.0))
-                return got.value
+            got = self._call(TrainTo(to), life=self._life)
+            if isinstance(got, Answered):
+                assert isinstance(got.answer, EpochReport | Ending)
+                if isinstance(got.answer, EpochReport):
+                    self._slowest = max(self._slowest, got.answer.seconds)
+                return got.answer
             why = got.why
             again = self._start()
-            if "failed" in again or "broken" in again:
+            if isinstance(again, Ending):
                 return again
-        return _lost(f"its worker died {1 + self.RESENDS} times in epoch {to}{_because(why)}")
+        return Ending(End.LOST, f"its worker died {1 + self.RESENDS} times in epoch {to}{_because(why)}")
 
     def release(self) -> None:
         ray.get(self.mailbox.release.remote(self.owner))
@@ -111,20 +109,22 @@ class Link:
             return self._deadline
         return max(SHORTEST_S, TIMES_SLOWEST * self._slowest) if self._slowest else FIRST_S
 
-    def _start(self) -> Report:
+    def _start(self) -> Started | Ending:
+        assert self._start_command is not None
         why = ""
         for _ in range(1 + self.RESENDS):
-            got = self._call("start", self._order, life="")
-            if isinstance(got, Answer):
+            got = self._call(self._start_command, life="")
+            if isinstance(got, Answered):
+                assert isinstance(got.answer, Started | Ending)
                 self._life = got.life
-                return got.value
+                return got.answer
             why = got.why
-        return _lost(f"its worker died {1 + self.RESENDS} times while it began{_because(why)}")
+        return Ending(End.LOST, f"its worker died {1 + self.RESENDS} times while it began{_because(why)}")
 
-    def _call(self, name: str, arguments: dict[str, Any], *, life: str) -> Answer | Lost:
+    def _call(self, command: Start | TrainTo, *, life: str) -> Answered | Lost:
         """The answer, or Lost when the command was lost with its workers."""
-        task = self._name_task(name, arguments)
-        number: int = ray.get(self.mailbox.send.options(name=task).remote(self.owner, life, name, arguments))
+        task = self._name_task(command)
+        number: int = ray.get(self.mailbox.send.options(name=task).remote(self.owner, life, command))
         sent = time.monotonic()
         while True:
             got: Any = ray.get(self.mailbox.wait.options(name=task).remote(number, WAIT_S))
@@ -137,34 +137,31 @@ class Link:
                 if got.seconds is None and time.monotonic() - sent > START_S:
                     raise LaneError(f"its workers did not come up within {START_S:.0f} s")
                 if got.seconds is not None and got.seconds > self.patience:
-                    return self._end_hung(name, arguments)
+                    return self._end_hung(command)
                 continue
-            assert isinstance(got, Answer | Lost)
+            assert isinstance(got, Answered | Lost)
             return got
 
-    def _name_task(self, command: str, arguments: dict[str, Any]) -> str:
+    def _name_task(self, command: Start | TrainTo) -> str:
         """What Ray's dashboard and timeline call a command: `fan-3 epoch 2`."""
-        return f"{self._order['order'].name or self.owner} {_words_of(command, arguments)}"
+        assert self._start_command is not None
+        return f"{self._start_command.order.name or self.owner} {command}"
 
-    def _end_hung(self, name: str, arguments: dict[str, Any]) -> Answer:
+    def _end_hung(self, command: Start | TrainTo) -> Answered:
         """Kill the workers; Train starts them anew for the next trial."""
-        what = _words_of(name, arguments)
         self._kill_workers()
-        return Answer("", _lost(f"it hung: {what} had not ended after {self.patience:.0f} s"))
+        hung: Answer = Ending(End.LOST, f"it hung: {command} had not ended after {self.patience:.0f} s")
+        return Answered("", hung)
 
     def _kill_workers(self) -> None:
-        for worker in ray.get(self.mailbox.about.remote())["workers"]:
+        for worker in state_of(self.mailbox).workers:
             ray.kill(worker)
 
 
-def _lost(why: str) -> Report:
-    """A failure that befell the trial: unlike what it does itself, another time it may not."""
-    return {"failed": why, "lost": True}
-
-
-def _words_of(command: str, arguments: dict[str, Any]) -> str:
-    """`epoch 2`; `start`."""
-    return f"{command} {arguments['to']}" if "to" in arguments else command
+def state_of(mailbox: Handle) -> LaneState:
+    """What a mailbox says about its lane."""
+    state: LaneState = ray.get(mailbox.state.remote())
+    return state
 
 
 def _because(why: str) -> str:
@@ -179,9 +176,9 @@ def acquire(find_lanes: Callable[[], Sequence[Handle]], owner: str, *, deadline:
         for mailbox in find_lanes():
             if ray.get(mailbox.acquire.remote(owner)):
                 return Link(mailbox, owner, deadline=deadline)
-            about = ray.get(mailbox.about.remote())
-            closed.append(about["closed"])
-            if about["lives"] and not about["silent"]:
+            state = state_of(mailbox)
+            closed.append(state.closed)
+            if state.lives and not state.silent:
                 end = time.monotonic() + START_S  # it came up; a lane may be in use for long
         if closed and all(closed):
             raise LaneError(f"every lane has ended; the last one: {closed[-1]}")

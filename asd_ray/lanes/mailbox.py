@@ -9,26 +9,54 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
+
+from asd_ray.training.messages import Answer, Command, Quit
 
 STALE_S = 10.0  # an owner silent for this long has died
 STUMBLES = 3  # so often may its workers fail to come up, one time after another
 SILENT_S = 30.0  # a worker group silent for this long has died, with its node as a rule
 
 
+class LaneEnd(Enum):
+    """Why a lane has ended."""
+
+    QUIT = "asked to quit"
+    RETIRED = "no trial is left for it"
+    NO_ROOM = "it found no room"
+    MACHINE_GONE = "its machine has gone"
+    ABANDONED = "the search has ended"
+    NOT_STARTED = "its workers cannot start"
+    NO_CLIPS = "the clips cannot be read"
+    FAILED = "its Train run has failed"
+
+
 @dataclass(frozen=True, slots=True)
-class Command:
+class Closing:
+    """How a lane has ended; `details` is what a person can read besides."""
+
+    end: LaneEnd
+    details: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.end.value}: {self.details}" if self.details else self.end.value
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A command that is open."""
+
     number: int
-    name: str
-    arguments: dict[str, Any]
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`life` says which start of the group it came from."""
+class Answered:
+    """`life` says which start of the group the answer came from."""
 
     life: str
-    value: dict[str, Any]
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +75,24 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The group has ended, or is silent; `taken`: it fell silent over the command."""
+    """The group has ended, serves somebody else, or is silent; `taken`: it fell silent over the command."""
 
     why: str
     taken: bool = False
 
 
-QUIT = "quit"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneState:
+    """What a mailbox knows of its lane."""
+
+    name: str
+    lives: int  # so often has its group come up
+    workers: tuple[Any, ...]  # handles of the present group, by which Ray ends it
+    nodes: tuple[str, ...]  # that they are on
+    closed: Closing | None
+    silent: bool
+
+
 NOT_OWNED = -1  # the number of a command that was refused
 
 
@@ -69,14 +108,14 @@ class Mailbox:
         self._death = ""  # why the present group ends, if it is known to
         self._lost_why = ""
         self._number = 0
-        self._open: Command | None = None
-        self._answer: dict[str, Any] | None = None
+        self._open: Numbered | None = None
+        self._answer: Answer | None = None
         self._lost = False
         self._taken: float | None = None  # when the workers took the open command
         self._owner = ""
         self._owner_seen = 0.0
         self._beat = 0.0
-        self._closed = ""
+        self._closed: Closing | None = None
         self._stopping = False
 
     # -- the workers' side
@@ -87,7 +126,10 @@ class Mailbox:
         self._workers = (life, {**before, worker: node})
 
     async def died(self, why: str) -> None:
-        """A worker ends, or Train saw one die, and will start the group anew. The first to say why knows best."""
+        """A worker ends, or Train saw one die, and will start the group anew.
+
+        The first reason stays: later ones are usually consequences.
+        """
         self._death = self._death or why
 
     async def hello(self, life: str) -> None:
@@ -98,14 +140,14 @@ class Mailbox:
             self._lost, self._lost_why = True, self._death
         self._open, self._death = None, ""
         self._quit_if_stopping()
-        await self._tell()
+        await self._notify()
 
     async def stumbled(self, why: str) -> bool:
         """A worker failed before its hello. After STUMBLES in a row the mailbox closes; True when it has."""
         self._stumbles += 1
         if self._stumbles >= STUMBLES:
-            await self.close(why)
-        return bool(self._closed)
+            await self.close(Closing(LaneEnd.NOT_STARTED, why))
+        return self._closed is not None
 
     async def beat(self, life: str) -> bool:
         """A sign of life; False when the group is none of this mailbox's, which was restarted then."""
@@ -113,7 +155,7 @@ class Mailbox:
             self._beat = time.monotonic()
         return life == self._life
 
-    async def next(self, life: str, after: int, timeout: float) -> Command | None:
+    async def next(self, life: str, after: int, timeout: float) -> Numbered | None:
         """The open command, if it is newer than `after`. Raises RuntimeError for workers of an earlier life."""
         if life != self._life:
             raise RuntimeError("this worker group has been replaced")
@@ -123,17 +165,18 @@ class Mailbox:
         self._taken = time.monotonic()
         return self._open
 
-    async def answer(self, life: str, number: int, value: dict[str, Any]) -> None:
+    async def answer(self, life: str, number: int, answer: Answer | None) -> None:
+        """What a command came to; None, of Quit."""
         if life == self._life and number == self._number:
-            self._answer, self._open = value, None
+            self._answer, self._open = answer, None
             self._quit_if_stopping()
-            await self._tell()
+            await self._notify()
 
     # -- the owner's side
 
     async def acquire(self, owner: str) -> bool:
         """Take the mailbox, if it is free or its owner has died, and its group answers."""
-        if self._closed or self._stopping or not self._life or self._silent():
+        if self._closed is not None or self._stopping or not self._life or self._silent():
             return False
         if self._owner in ("", owner) or time.monotonic() - self._owner_seen > STALE_S:
             self._owner, self._owner_seen = owner, time.monotonic()
@@ -144,14 +187,14 @@ class Mailbox:
         if self._owner == owner:
             self._owner = ""
 
-    async def send(self, owner: str, life: str, name: str, arguments: dict[str, Any]) -> int:
+    async def send(self, owner: str, life: str, command: Command) -> int:
         """Open a command and return its number. It is lost at once if `life` (when given) is over."""
         if not self._owner:  # this mailbox was restarted and has forgotten
             self._owner = owner
 
         def free() -> bool:
             self._owner_seen = time.monotonic()  # waiting is a sign of life
-            return self._open is None or bool(self._closed) or self._silent()
+            return self._open is None or self._closed is not None or self._silent()
 
         if owner == self._owner:
             await self._until(free, None)
@@ -160,20 +203,20 @@ class Mailbox:
         self._number, self._answer, self._taken = self._number + 1, None, None
         self._lost = self._stopping or (life != "" and life != self._life)
         if not self._lost:
-            self._open = Command(self._number, name, arguments)
-        await self._tell()
+            self._open = Numbered(self._number, command)
+        await self._notify()
         return self._number
 
-    async def wait(self, number: int, timeout: float) -> Answer | Lost | Closed | Open:
+    async def wait(self, number: int, timeout: float) -> Answered | Lost | Closed | Open:
         """What became of a command, or what it is after `timeout` seconds."""
         if number == NOT_OWNED:
             return Closed("it serves another owner")
         self._owner_seen = time.monotonic()
-        await self._until(lambda: self._answer is not None or self._lost or bool(self._closed), timeout)
+        await self._until(lambda: self._answer is not None or self._lost or self._closed is not None, timeout)
         if number == self._number and self._answer is not None:
-            return Answer(self._life, self._answer)
-        if self._closed:  # before Lost, which would have the command sent again, and again
-            return Closed(self._closed)
+            return Answered(self._life, self._answer)
+        if self._closed is not None:  # before Lost, which would have the command sent again, and again
+            return Closed(str(self._closed))
         if number != self._number or self._lost:
             return Lost(self._lost_why)
         if self._silent():
@@ -186,7 +229,7 @@ class Mailbox:
     async def stop(self) -> None:
         self._stopping = True
         self._quit_if_stopping()
-        await self._tell()
+        await self._notify()
 
     async def retire(self) -> bool:
         """Stop, unless a trial is at work here: True if it stops. An owner between trials finds another lane."""
@@ -195,20 +238,20 @@ class Mailbox:
             await self.stop()
         return not busy
 
-    async def close(self, why: str) -> None:
-        """The Train run has ended."""
-        self._closed = self._closed or why or "ended"
-        await self._tell()
+    async def close(self, closing: Closing) -> None:
+        """The Train run has ended. The first reason stays: later ones are usually consequences."""
+        self._closed = self._closed or closing
+        await self._notify()
 
-    async def about(self) -> dict[str, Any]:
-        return {
-            "name": self._name,
-            "lives": self._lives,
-            "workers": list(self._workers[1]),
-            "nodes": sorted(set(self._workers[1].values())),
-            "closed": self._closed,
-            "silent": self._silent(),
-        }
+    async def state(self) -> LaneState:
+        return LaneState(
+            name=self._name,
+            lives=self._lives,
+            workers=tuple(self._workers[1]),
+            nodes=tuple(sorted(set(self._workers[1].values()))),
+            closed=self._closed,
+            silent=self._silent(),
+        )
 
     # -- inside
 
@@ -218,9 +261,9 @@ class Mailbox:
     def _quit_if_stopping(self) -> None:
         if self._stopping and self._open is None:
             self._number += 1
-            self._open = Command(self._number, QUIT, {})
+            self._open = Numbered(self._number, Quit())
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 

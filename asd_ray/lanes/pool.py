@@ -17,20 +17,19 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 
 from asd_ray.cluster.placement import living_nodes
 from asd_ray.deadline import Deadline
-from asd_ray.lanes.elastic import NO_ROOM, Plan, Seen, plan
-from asd_ray.lanes.lane import ASKED_TO_QUIT, Lane, name_lane
+from asd_ray.lanes.elastic import Changes, Seen, plan
+from asd_ray.lanes.lane import Lane, name_lane
 from asd_ray.lanes.link import list_lanes
+from asd_ray.lanes.mailbox import Closing, LaneEnd, LaneState
 from asd_ray.lanes.sizes import Share
 
 LOOK_S = 1.0
-PATIENCE = 5  # looks, before it is told that there is no room
+PATIENCE = 5  # looks that find no room for a first lane, before that is said
 ANSWER_S = 10.0
 KEPT_S = 120.0  # a lane that has ended stays so long, for its trial to be told
 STUMBLES = 3  # lanes in a row whose workers cannot start, and none ever will
 QUIT_S = 30.0
-RETIRED = "no trial is left for it"
-MACHINE_GONE = "its machine has gone"
-NOT_AT_FAULT = (RETIRED, MACHINE_GONE, NO_ROOM)
+NOT_AT_FAULT = (LaneEnd.RETIRED, LaneEnd.MACHINE_GONE, LaneEnd.NO_ROOM)
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class LanePool:
         self._ended: list[tuple[float, Lane]] = []
         self._count = 0  # of lanes ever
         self._stumbled = 0
-        self._waiting = 0  # times that it was looked in vain for room for a first lane
+        self._waiting = 0  # consecutive looks that found no room for a first lane
         self._room = 0
         self._trouble = ""
         self._closing = threading.Event()
@@ -107,17 +106,18 @@ class LanePool:
     def _see(self) -> list[Seen]:
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in living_nodes()}
         members = list(self._members.items())
-        abouts = ray.get([member.lane.mailbox.about.remote() for _, member in members], timeout=ANSWER_S)
+        asked = [member.lane.mailbox.state.remote() for _, member in members]
+        states: list[LaneState] = ray.get(asked, timeout=ANSWER_S)
         seen = []
-        for (name, member), about in zip(members, abouts, strict=True):
-            if about["lives"] and not member.lives:
+        for (name, member), state in zip(members, states, strict=True):
+            if state.lives and not member.lives:
                 self._stumbled = 0
-            seen.append(_seen(name, member, about, nodes))
+            seen.append(_seen(name, member, state, nodes))
         return seen
 
-    def _act(self, todo: Plan, lanes: list[Seen], granted: list[PlacementGroup]) -> None:
-        for name, why in todo.end.items():
-            self._end(name, why)
+    def _act(self, todo: Changes, lanes: list[Seen], granted: list[PlacementGroup]) -> None:
+        for name, closing in todo.end.items():
+            self._end(name, closing)
         self._retire(todo)
         for group in granted[: todo.start]:
             self._kept[self._add()] = group
@@ -156,31 +156,31 @@ class LanePool:
         self._members[name] = _Member(self._start(name), unplaced_since=time.monotonic())
         return name
 
-    def _end(self, name: str, why: str) -> None:
+    def _end(self, name: str, closing: Closing) -> None:
         member = self._members.pop(name)
-        member.lane.give_up(why)
+        member.lane.give_up(closing)
         self._ended.append((time.monotonic(), member.lane))
-        if why == RETIRED:
+        if closing.end is LaneEnd.RETIRED:
             return
         left = _lanes(len(self._members))
-        self._on_event(f"a lane{f' on {member.node}' if member.node else ''} has ended: {why}; {left} left")
-        self._stumbled += why not in NOT_AT_FAULT
+        self._on_event(f"a lane{f' on {member.node}' if member.node else ''} has ended: {closing}; {left} left")
+        self._stumbled += closing.end not in NOT_AT_FAULT
         if self._stumbled < STUMBLES:
             return
         # Machines are not to be had for ever by lanes that cannot live on them.
         if any(other.lives for other in self._members.values()):
             self._most = len(self._members)
         else:
-            self._trouble = f"{STUMBLES} lanes in a row have ended; the last one: {why}"
+            self._trouble = f"{STUMBLES} lanes in a row have ended; the last one: {closing}"
 
-    def _retire(self, todo: Plan) -> None:
+    def _retire(self, todo: Changes) -> None:
         gone = 0
         for name in todo.retire:
             member = self._members.get(name)
             if member is None or gone == todo.surplus:
                 continue
             if not member.node:
-                self._end(name, RETIRED)
+                self._end(name, Closing(LaneEnd.RETIRED))
                 gone += 1
             else:
                 gone += bool(ray.get(member.lane.mailbox.retire.remote(), timeout=ANSWER_S))
@@ -214,7 +214,7 @@ class LanePool:
         self._stop_looking()
         lanes = [member.lane for member in self._members.values()] + [lane for _, lane in self._ended]
         for lane in lanes:
-            lane.give_up("the search has ended")
+            lane.give_up(Closing(LaneEnd.ABANDONED))
         for lane in lanes:
             lane.join(QUIT_S)
 
@@ -227,19 +227,19 @@ class LanePool:
         self._kept.clear()
 
 
-def _seen(name: str, member: _Member, about: dict[str, Any], nodes: dict[str, str]) -> Seen:
+def _seen(name: str, member: _Member, state: LaneState, nodes: dict[str, str]) -> Seen:
     """What a mailbox says of its lane, and Ray of the nodes that its workers are on."""
-    alive = [nodes[node] for node in about["nodes"] if node in nodes]
-    lost = len(alive) < len(about["nodes"])
+    alive = [nodes[node] for node in state.nodes if node in nodes]
+    lost = len(alive) < len(state.nodes)
     placed = bool(alive) and not lost
-    member.lives = max(member.lives, about["lives"])
+    member.lives = max(member.lives, state.lives)
     if placed:
         member.node, member.unplaced_since = alive[0], time.monotonic()
-    gone = about["closed"]
-    if gone == ASKED_TO_QUIT:
-        gone = RETIRED
-    elif not gone and lost:
-        gone = MACHINE_GONE
+    gone = state.closed
+    if gone is not None and gone.end is LaneEnd.QUIT:
+        gone = Closing(LaneEnd.RETIRED)
+    elif gone is None and lost:
+        gone = Closing(LaneEnd.MACHINE_GONE)
     return Seen(name=name, placed=placed, gone=gone, waited=time.monotonic() - member.unplaced_since)
 
 

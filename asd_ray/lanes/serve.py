@@ -3,7 +3,6 @@
 import os
 import threading
 import uuid
-from typing import Any
 
 import ray
 import ray.train
@@ -13,10 +12,11 @@ import torch.distributed
 from ray.train.collective import broadcast_from_rank_zero
 
 from asd_ray.data.bank import take_in
-from asd_ray.lanes.handover import handed_over
+from asd_ray.lanes.handover import LaneWork, handed_over
 from asd_ray.lanes.link import Handle
-from asd_ray.lanes.mailbox import QUIT, Command
+from asd_ray.lanes.mailbox import Numbered
 from asd_ray.lanes.memory_guard import watch_memory
+from asd_ray.training.messages import Ending, Quit
 from asd_ray.training.server import Server
 
 BEAT_S = 2.0
@@ -24,20 +24,20 @@ POLL_S = 5.0
 LAST_WORDS_S = 2.0  # while memory fills further
 
 
-def serve(loop_config: dict[str, Any]) -> None:
+def serve(work: LaneWork) -> None:
     """The Train loop of one worker. Rank 0 takes commands from the mailbox and passes them on."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    mailbox = loop_config["mailbox"]
+    mailbox = work.mailbox
     life: str = uuid.uuid4().hex
     life = broadcast_from_rank_zero(life) if world > 1 else life
     here = ray.get_runtime_context()
     ray.get(mailbox.enlist.remote(life, here.current_actor, here.get_node_id()))
     watch_memory(lambda words: ray.get(mailbox.died.remote(words), timeout=LAST_WORDS_S))
     try:
-        server = _come_up(loop_config, rank=rank, world=world)
+        server = _come_up(work, rank=rank, world=world)
     except Exception as error:  # Train would start it again for ever, and nobody would know why
-        if ray.get(mailbox.stumbled.remote(f"its workers cannot start: {type(error).__name__}: {error}")):
+        if ray.get(mailbox.stumbled.remote(f"{type(error).__name__}: {error}")):
             return
         raise
     if rank == 0:
@@ -46,16 +46,16 @@ def serve(loop_config: dict[str, Any]) -> None:
     _serve_commands(server, mailbox, life=life, rank=rank, world=world)
 
 
-def _come_up(loop_config: dict[str, Any], *, rank: int, world: int) -> Server:
+def _come_up(work: LaneWork, *, rank: int, world: int) -> Server:
     """Take in the clips."""
-    if loop_config["sight"] is not None:
-        loop_config["sight"].check()
+    if work.sight is not None:
+        work.sight.check()
     if not torch.cuda.is_available():
-        torch.set_num_threads(max(1, int(loop_config["cpus"])))
+        torch.set_num_threads(max(1, int(work.cpus)))
     device = ray.train.torch.get_device()
-    clips = take_in(handed_over(), loop_config["resident"], device, gpu_share=loop_config["gpus"])
+    clips = take_in(handed_over(), work.resident, device, gpu_share=work.gpus)
     wrap = _data_parallel if world > 1 else _alone
-    return Server(clips, num_classes=loop_config["num_classes"], device=device, rank=rank, world=world, wrap=wrap)
+    return Server(clips, num_classes=work.num_classes, device=device, rank=rank, world=world, wrap=wrap)
 
 
 def _alone(module: torch.nn.Module) -> torch.nn.Module:
@@ -81,25 +81,25 @@ def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, wo
     while True:
         command = _next_command(mailbox, life, after=done) if rank == 0 else None
         if world > 1:  # the same commands in the same order on every rank
-            box: list[Command | None] = [command]
+            box: list[Numbered | None] = [command]
             torch.distributed.broadcast_object_list(box, src=0)
             command = box[0]
         assert command is not None
         done = command.number
-        if command.name == QUIT:
+        if isinstance(command.command, Quit):
             if rank == 0:
-                ray.get(mailbox.answer.remote(life, done, {}))
+                ray.get(mailbox.answer.remote(life, done, None))
             return
-        answer = server.do(command.name, command.arguments)
-        if rank == 0 or {"failed", "broken"} & set(answer):
+        answer = server.do(command.command)
+        if rank == 0 or isinstance(answer, Ending):
             ray.get(mailbox.answer.remote(life, done, answer))
-        if world > 1 and (trouble := answer.get("failed") or answer.get("broken")):
+        if world > 1 and isinstance(answer, Ending):
             # The other ranks may wait in a collective for ever: let Train start the group anew.
-            raise RuntimeError(trouble)
+            raise RuntimeError(answer.reason)
 
 
-def _next_command(mailbox: Handle, life: str, *, after: int) -> Command:
+def _next_command(mailbox: Handle, life: str, *, after: int) -> Numbered:
     while True:
-        command: Command | None = ray.get(mailbox.next.remote(life, after, POLL_S))
+        command: Numbered | None = ray.get(mailbox.next.remote(life, after, POLL_S))
         if command is not None:
             return command

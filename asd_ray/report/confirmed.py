@@ -7,11 +7,11 @@ from asd_ray.config import Params, ScoreConfig
 from asd_ray.report.judging import Judged, reporting_estimate
 from asd_ray.scoring.intervals import Estimate, mean_and_sd
 from asd_ray.scoring.proxy import agreement
-from asd_ray.search.confirmation import Candidate, Confirmation, Training
+from asd_ray.search.confirmation import Candidate, Confirmation, SeedTraining
 
 NO_EVIDENCE = "no evidence of improvement"
 ONE_SEED = "one seed: no verdict"  # its interval is for other clips alone, and seeds differ by as much
-JudgeTraining = Callable[[Training], Judged]
+JudgeTraining = Callable[[SeedTraining], Judged]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,6 @@ def _retrained(candidate: Candidate, confirmation: Confirmation, judge_training:
     return Retrained(
         uid=candidate.uid,
         params=candidate.params,
-        trainings=tuple(judge_training(Training(candidate, seed)) for seed in seeds),
+        trainings=tuple(judge_training(SeedTraining(candidate, seed)) for seed in seeds),
         failed=failed,
     )

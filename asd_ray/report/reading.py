@@ -20,7 +20,7 @@ from asd_ray.report.rows import read_history, read_rows
 from asd_ray.report.scores import ScoreRow, Tables, score_rows
 from asd_ray.report.summary import NOT_CONFIRMED, MachineSummary, Summary
 from asd_ray.scoring.protocol import why_unusable
-from asd_ray.search.confirmation import PLAN, Confirmation, Training, count_ended, read_confirmation
+from asd_ray.search.confirmation import PLAN, Confirmation, SeedTraining, count_ended, read_confirmation
 from asd_ray.search.runfolder import TRIALS, Run
 from asd_ray.search.studies.studies import Studies
 from asd_ray.search.studies.trial_store import owner_of, scores_of
@@ -101,7 +101,7 @@ class _Reader:
         seconds = 0.0
         for training in () if self._confirmation is None else self._confirmation.trainings():
             with suppress(InputError):
-                seconds += sum(epoch.seconds for epoch in read_history(self._folder / TRIALS / training.place))
+                seconds += sum(epoch.seconds for epoch in read_history(self._folder / TRIALS / training.folder))
         return seconds
 
     def _trial(
@@ -170,8 +170,8 @@ class _Reader:
         newer = f"; {since} trials have ended since, call it with --confirm again" if since > 0 else ""
         return confirmed, f"confirmed with {len(confirmed.seeds)} seeds{newer}"
 
-    def _training(self, machine_type: str, training: Training) -> Judged:
-        scores, stand_ins = self._tables(training.place, mend="call the search with --confirm again")
+    def _training(self, machine_type: str, training: SeedTraining) -> Judged:
+        scores, stand_ins = self._tables(training.folder, mend="call the search with --confirm again")
         return judge(
             training.candidate.uid,
             machine_type,
@@ -182,7 +182,7 @@ class _Reader:
             config=self._run.config.score,
             score=training.candidate.scores.get(machine_type, ""),
             seed=training.seed,
-            place=training.place,
+            place=training.folder,
         )
 
     def _scores(self, machine_type: str, best: Judged | None, confirmed: Confirmed | None) -> tuple[ScoreRow, ...]:

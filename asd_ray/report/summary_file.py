@@ -16,7 +16,8 @@ from asd_ray.report.response import Response
 from asd_ray.report.summary import MachineSummary, Summary, baseline_name
 from asd_ray.report.winners import confirmed_entry, plain
 from asd_ray.scoring.detector import ConfirmedEntry
-from asd_ray.training.trial import flat
+from asd_ray.training.messages import to_plain
+from asd_ray.training.trial import metrics_of
 
 
 class _Part(BaseModel):
@@ -275,8 +276,8 @@ def _trained(judged: Judged | None) -> dict[str, Any] | None:
         "seed": judged.seed,
         "score": judged.score,
         "params": judged.params,
-        "choosing": {"objective": judged.objective, **flat(judged.choosing)},
-        "reporting": {"objective": judged.reporting_objective, **flat(judged.reporting)},
+        "choosing": {"objective": judged.objective, **to_plain(metrics_of(judged.choosing))},
+        "reporting": {"objective": judged.reporting_objective, **to_plain(metrics_of(judged.reporting))},
         "threshold": judged.threshold.value,
     }
 

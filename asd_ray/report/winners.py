@@ -18,7 +18,8 @@ from asd_ray.scoring.detector import Best, ConfirmedEntry, ThresholdEntry, sha25
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.search.runfolder import TRIALS, Corpus
 from asd_ray.training import checkpoint
-from asd_ray.training.trial import flat
+from asd_ray.training.messages import to_plain
+from asd_ray.training.trial import metrics_of
 
 WEIGHTS = "model.safetensors"
 
@@ -105,8 +106,8 @@ def write_best(
         epochs=config.train.epochs,
         protocol=protocol,
         objective=config.score.objective,
-        choosing={"objective": judged.objective, **flat(judged.choosing)},
-        reporting={"objective": judged.reporting_objective, **flat(judged.reporting)},
+        choosing={"objective": judged.objective, **to_plain(metrics_of(judged.choosing))},
+        reporting={"objective": judged.reporting_objective, **to_plain(metrics_of(judged.reporting))},
         confirmed=confirmed,
         params=judged.params,
         threshold=ThresholdEntry(

@@ -43,7 +43,7 @@ class Candidate(Strict):
     scores: dict[str, str] = Field(default={}, description="by machine type, where each has its own")
 
 
-class Plan(Strict):
+class ConfirmationPlan(Strict):
     """confirmation.yaml."""
 
     trials: int = Field(description="that had ended when this was decided")
@@ -59,7 +59,7 @@ class Plan(Strict):
         return [by_uid[uid] for uid in dict.fromkeys(uids)]
 
 
-class Outcome(BaseModel):
+class SeedOutcome(BaseModel):
     """outcome.json: how a training ended, and the objective per machine type on the choosing clips.
 
     What it did itself (it diverged, it raised) it would do again: it has failed. What befell it (its process died
@@ -74,40 +74,40 @@ class Outcome(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class SeedTraining:
     """One candidate with one seed."""
 
     candidate: Candidate
     seed: int
 
     @property
-    def place(self) -> str:
+    def folder(self) -> str:
         """Its folder, below the trials."""
         return f"{self.candidate.uid}/seed-{self.seed}"
 
     @property
     def name(self) -> str:
         """Unlike its place no path: as Tune and those who watch have it."""
-        return self.place.replace("/", "-")
+        return self.folder.replace("/", "-")
 
 
 class Confirmation:
     """The trainings of a plan: which are left to do, and how the others ended."""
 
-    def __init__(self, folder: Path, plan: Plan, *, epochs: int) -> None:
+    def __init__(self, folder: Path, plan: ConfirmationPlan, *, epochs: int) -> None:
         """`epochs`: that every training has when it is complete."""
         self.plan, self._epochs = plan, epochs
         self._trials = folder / TRIALS
         self._whole: dict[str, bool] = {}  # by place; reading a state takes a while
         self._lost: set[str] = set()  # candidates that were lost since this began
 
-    def trainings(self) -> Iterator[Training]:
+    def trainings(self) -> Iterator[SeedTraining]:
         """All of them; every candidate gets its first seed before any gets its second."""
         for seed in self.plan.seeds:
             for candidate in self.plan.candidates:
-                yield Training(candidate, seed)
+                yield SeedTraining(candidate, seed)
 
-    def waiting(self, *, again: bool = True) -> list[Training]:
+    def waiting(self, *, again: bool = True) -> list[SeedTraining]:
         """Those left to do; with `again`, those too that an earlier call lost."""
         spared = {candidate.uid for candidate in self.plan.candidates if self.spares(candidate, again=again)}
         return [
@@ -119,7 +119,7 @@ class Confirmation:
     def spares(self, candidate: Candidate, *, again: bool = True) -> bool:
         """Whether to leave a candidate alone: it failed with one seed, and cannot win, or was lost just now."""
         lost = not again or candidate.uid in self._lost
-        ends = [self._read(Training(candidate, seed)) for seed in self.plan.seeds]
+        ends = [self._read(SeedTraining(candidate, seed)) for seed in self.plan.seeds]
         return any(
             end is not None and (end.outcome == "failed" or (lost and end.outcome == "lost")) for end in ends
         )
@@ -127,7 +127,7 @@ class Confirmation:
     def reason(self, candidate: Candidate) -> str:
         """Why it failed or was lost, and with which seed; empty if neither."""
         for seed in self.plan.seeds:
-            found = self._read(Training(candidate, seed))
+            found = self._read(SeedTraining(candidate, seed))
             if found is not None and found.outcome != "complete":
                 mend = "; call the search with --confirm again, which goes on with it"
                 return f"seed {seed}: {found.reason}{mend if found.outcome == 'lost' else ''}"
@@ -137,51 +137,51 @@ class Confirmation:
         """The candidate with the best mean on the choosing clips, the first of equals; None until all ended."""
         means: list[tuple[float, Candidate]] = []
         for candidate in self.plan.of(machine_type):
-            ends = [self._read(Training(candidate, seed)) for seed in self.plan.seeds]
+            ends = [self._read(SeedTraining(candidate, seed)) for seed in self.plan.seeds]
             if not self.reason(candidate):
                 if None in ends:
                     return None
                 means.append((fmean(end.objective[machine_type] for end in ends if end is not None), candidate))
         return max(means, key=lambda pair: pair[0], default=(0.0, None))[1]
 
-    def outcome(self, training: Training) -> Outcome | None:
+    def outcome(self, training: SeedTraining) -> SeedOutcome | None:
         """How it ended; None where it has not, or where its scores or its network are gone."""
         found = self._read(training)
         return found if found is None or found.outcome != "complete" or self._is_whole(training) else None
 
-    def begin(self, training: Training) -> None:
+    def begin(self, training: SeedTraining) -> None:
         """Make its folder fit to train in: what is left of a damaged result would be taken for a result again."""
-        folder, found = self._trials / training.place, self._read(training)
+        folder, found = self._trials / training.folder, self._read(training)
         if found is not None and found.outcome == "lost":
             (folder / OUTCOME).unlink()  # the epochs that it had trained are kept
         elif (folder / OUTCOME).exists():
             remove_folder(folder)
 
-    def end(self, training: Training, outcome: Outcome) -> None:
+    def end(self, training: SeedTraining, outcome: SeedOutcome) -> None:
         if outcome.outcome == "lost":
             self._lost.add(training.candidate.uid)
-        self._whole.pop(training.place, None)
-        write_whole(self._trials / training.place / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
+        self._whole.pop(training.folder, None)
+        write_whole(self._trials / training.folder / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
 
-    def _has_ended(self, training: Training) -> bool:
+    def _has_ended(self, training: SeedTraining) -> bool:
         found = self.outcome(training)
         return found is not None and found.outcome != "lost"
 
-    def _read(self, training: Training) -> Outcome | None:
+    def _read(self, training: SeedTraining) -> SeedOutcome | None:
         try:
-            text = (self._trials / training.place / OUTCOME).read_text(encoding="utf-8")
-            return Outcome.model_validate_json(text)
+            text = (self._trials / training.folder / OUTCOME).read_text(encoding="utf-8")
+            return SeedOutcome.model_validate_json(text)
         except (OSError, UnicodeDecodeError, ValidationError):
             return None
 
-    def _is_whole(self, training: Training) -> bool:
+    def _is_whole(self, training: SeedTraining) -> bool:
         """Whether the scores of a complete training are there, and the very network that gave them."""
-        if training.place not in self._whole:
-            folder = self._trials / training.place
-            self._whole[training.place] = _is_readable(folder / "scores.parquet") and (
+        if training.folder not in self._whole:
+            folder = self._trials / training.folder
+            self._whole[training.folder] = _is_readable(folder / "scores.parquet") and (
                 checkpoint.load_final(folder / "state.pt", epochs=self._epochs) is not None
             )
-        return self._whole[training.place]
+        return self._whole[training.folder]
 
 
 def _is_readable(path: Path) -> bool:
@@ -202,7 +202,11 @@ def open_confirmation(folder: Path, run: Run, studies: Studies) -> Confirmation:
 def read_confirmation(folder: Path, run: Run) -> Confirmation | None:
     """What was decided last; None if nothing ever was. Raises InputError for a file that cannot be read."""
     path = folder / PLAN
-    return Confirmation(folder, load(path, Plan), epochs=run.config.train.epochs) if path.exists() else None
+    return (
+        Confirmation(folder, load(path, ConfirmationPlan), epochs=run.config.train.epochs)
+        if path.exists()
+        else None
+    )
 
 
 def count_to_confirm(folder: Path, run: Run, studies: Studies) -> int:
@@ -216,7 +220,7 @@ def count_to_confirm(folder: Path, run: Run, studies: Studies) -> int:
     return len(Confirmation(folder, plan, epochs=run.config.train.epochs).waiting())
 
 
-def make_plan(run: Run, studies: Studies) -> Plan:
+def make_plan(run: Run, studies: Studies) -> ConfirmationPlan:
     """The best of every machine type, as many as the run says, and the starting configuration."""
     top = run.config.search.confirm
     best = {name: [uid for uid, _ in studies.ranking(name)[:top]] for name in run.machine_types}
@@ -226,7 +230,7 @@ def make_plan(run: Run, studies: Studies) -> Plan:
     for name in run.machine_types:
         for uid in [*best[name], baseline[name]] if best[name] else []:
             by_uid.setdefault(uid, _candidate(uid, name, run=run, studies=studies))
-    return Plan(
+    return ConfirmationPlan(
         trials=count_ended(studies),
         seeds=fresh_seeds(run.config.train.seed, run.config.search.seeds),
         candidates=list(by_uid.values()),

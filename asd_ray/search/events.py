@@ -6,12 +6,11 @@ confirms one.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from asd_ray.search.space import Params
 from asd_ray.search.studies.studies import Studies
 from asd_ray.search.studies.trial_store import Outcome, Proposal, may_win, name_of, worth
-from asd_ray.training.messages import Report
+from asd_ray.training.messages import Assignment, EpochReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +51,13 @@ class Begun:
         return {**self.params} | ({} if self.seed is None else {"seed": self.seed})
 
     @classmethod
-    def of(cls, order: Mapping[str, Any], *, lanes: int) -> "Begun":
-        """`order`: as it is handed to Tune."""
+    def of(cls, assignment: Assignment, *, lanes: int) -> "Begun":
         return cls(
-            name=order["uid"],
-            machine_types=tuple(order["machine_types"]),
-            params=order["params"],
+            name=assignment.name,
+            machine_types=assignment.machine_types,
+            params=assignment.params,
             lanes=lanes,
-            seed=order.get("seed"),
+            seed=assignment.seed,
         )
 
 
@@ -68,7 +66,7 @@ class EpochDone:
     """An epoch has been trained, or, in a trial that goes on, read back from its history."""
 
     name: str
-    report: Report
+    report: EpochReport
     lane: str  # empty where the trial's own process trains it
 
 

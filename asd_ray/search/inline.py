@@ -7,14 +7,14 @@ import torch
 from asd_ray.config import RunConfig
 from asd_ray.data.bank import Bank, take_in
 from asd_ray.search.trial_runner import Commander, TrialRunner
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import Ending, EpochReport, Start, Started, TrainTo, TrialOrder
 from asd_ray.training.server import Server
 
 
 class InlineTrial(TrialRunner):
     def connect(self, **fixed: Any) -> Commander:
         clips: Bank = fixed["clips"]
-        return Inline(clips, self._base, num_classes=fixed["num_classes"])
+        return self._commander or Inline(clips, self._base, num_classes=fixed["num_classes"])
 
 
 class Inline:
@@ -28,11 +28,11 @@ class Inline:
         taken = take_in(clips, config.lanes.resident, device)
         self._server = Server(taken, num_classes=num_classes, device=device)
 
-    def start(self, order: Order) -> Report:
-        return self._server.do("start", {"order": order})
+    def start(self, order: TrialOrder) -> Started | Ending:
+        return self._server.do(Start(order))
 
-    def epoch(self, to: int) -> Report:
-        return self._server.do("epoch", {"to": to})
+    def epoch(self, to: int) -> EpochReport | Ending:
+        return self._server.do(TrainTo(to))
 
     def release(self) -> None:
         """Nothing is held."""

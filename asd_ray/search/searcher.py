@@ -1,12 +1,10 @@
-"""Tune's view of the search: a searcher that only passes on what the studies say.
+"""Tune's view of the search: a searcher and a scheduler that only pass on what the studies say.
 
 When the studies have no more trials, the searcher hands out the trainings that confirm the best of them.
 """
 
-import json
-import re
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,18 +13,20 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asd_ray.deadline import Deadline
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.lanes.elastic import AS_MANY_AS_COME, FixedLanes, Lanes
-from asd_ray.lanes.link import LaneError
 from asd_ray.scoring.scores import AUTO
-from asd_ray.search.confirmation import Confirmation, Training, open_confirmation
-from asd_ray.search.confirmation import Outcome as Confirmed
+from asd_ray.search.assignments import Assigned, Assignments
+from asd_ray.search.confirmation import Confirmation, SeedOutcome, SeedTraining, open_confirmation
 from asd_ray.search.events import Begun, Ended, EpochDone, Left, OnEvent, Planned
 from asd_ray.search.runfolder import Run
-from asd_ray.search.studies.studies import Outcome, Proposal, Studies
+from asd_ray.search.studies.studies import Studies
+from asd_ray.search.studies.trial_store import Outcome, Proposal
+from asd_ray.search.trial_runner import config_of, step_of
+from asd_ray.training.messages import Assignment, End, Ending, EpochTrained
 
-DEATHS = 3  # of its process after one epoch, and a trial has failed
-LOST_LANES = 5  # by one trial after one epoch, and something is wrong that every other trial would meet too
+DEATHS = 3  # a trial fails once its process has died this often after the same epoch
+LOST_LANES = 5  # the search stops once one trial has lost its lane this often: every other would, too
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -42,7 +42,7 @@ def or_stop(answer: Any) -> Callable[[Method], Method]:
             if not searcher.broken:
                 try:
                     return method(searcher, *arguments, **named)
-                except InputError as error:
+                except (InputError, EnvironmentFailure) as error:
                     searcher.broken, searcher.trouble = True, str(error)
             return answer
 
@@ -71,22 +71,14 @@ class StudySearcher(Searcher):
         self.studies, self._on_event, self._total = studies, on_event, total
         self._run, self._folder = run, folder
         self._joint = run.trained_types if run.config.search.scope == "joint" else ()
-        self._running: dict[str, Proposal] = {}
-        self._pruned: set[str] = set()
         self._deadline, self._lanes = deadline or Deadline(), lanes or FixedLanes(AS_MANY_AS_COME)
-        self._stopping: set[str] = set()  # for the deadline
-        self.left: list[str] = []  # names of what the deadline stopped; the next call goes on with it
-        self._last: dict[str, dict[str, Any]] = {}
+        self._assigned = Assignments()
         self._ended = 0
+        self.left: list[str] = []  # names of what the deadline stopped; the next call goes on with it
         self.confirmation: Confirmation | None = None  # once the search itself has ended
-        self._to_confirm: list[Training] = []
-        self._confirming: dict[str, Training] = {}
-        self._orders: dict[str, dict[str, Any]] = {}  # what is running, as it was handed to Tune
-        self._again: list[tuple[Proposal | Training, dict[str, Any]]] = []  # lost with a process or a lane
-        self._losses: Counter[tuple[str, int]] = Counter()  # by name of the order and last epoch
-        self.errors: dict[str, str] = {}  # by Tune's trial id: what its process or lane ended with
+        self._to_confirm: list[SeedTraining] = []
         self.trouble = ""  # why the search cannot go on
-        self.broken = False  # nothing can be kept any more
+        self.broken = False  # nothing can be written any more
 
     def __reduce__(self) -> Any:
         """Tune pickles its searcher; the studies are the state, and they are on disk."""
@@ -97,70 +89,60 @@ class StudySearcher(Searcher):
 
     @or_stop(Searcher.FINISHED)
     def suggest(self, trial_id: str) -> Any:
+        """The config of a further trial; None has Tune ask again later."""
         self.trouble = self.trouble or self._lanes.trouble
         if self.trouble or self._deadline.over:
             return Searcher.FINISHED
         left = self._count_left()
         self._lanes.want(left)
-        if left and len(self._orders) >= self._lanes.room:
+        if left and len(self._assigned) >= self._lanes.room:
             return None
-        order = self._suggest_again(trial_id) if self._again else self._suggest_new(trial_id)
-        if isinstance(order, dict):
-            self._orders[trial_id] = order
-            self._on_event(Begun.of(order, lanes=self._lanes.room))
-        elif self._orders:
-            # Tune takes it for "wait": what is running may be lost, and begin again, or wake a resting study up.
-            return None
-        return order
+        assigned = self._assigned.next_again() or self._next_trial() or self._next_training()
+        if assigned is not None:
+            self._assigned.begin(trial_id, assigned)
+            self._on_event(Begun.of(assigned.assignment, lanes=self._lanes.room))
+            return config_of(assigned.assignment)
+        # What is at work may be lost, and begin again, or wake a resting study up.
+        return None if len(self._assigned) else Searcher.FINISHED
 
     def _count_left(self) -> int:
         """Trials and trainings that run or are still to; how many will confirm is known once the search ends."""
-        begun = len(self._orders) + len(self._again)
         if self.confirmation is not None:
-            return begun + len(self._to_confirm)
+            return self._assigned.begun + len(self._to_confirm)
         search = self._run.config.search
-        return max(begun + self.studies.num_missing, search.seeds if search.confirm else 0)
+        return max(self._assigned.begun + self.studies.num_missing, search.seeds if search.confirm else 0)
 
-    def _suggest_again(self, trial_id: str) -> dict[str, Any]:
-        """What was lost with its process; it goes on from its last epoch."""
-        lost, order = self._again.pop(0)
-        if isinstance(lost, Training):
-            self._confirming[trial_id] = lost
-        else:
-            self._running[trial_id] = lost
-        return order
-
-    def _suggest_new(self, trial_id: str) -> Any:
+    def _next_trial(self) -> Assigned | None:
+        """The next trial of the search; None where there is none, now or ever."""
         proposal = self.studies.ask() if self.confirmation is None else None
         if proposal is None:
-            return self._suggest_confirming(trial_id)
-        self._running[trial_id] = proposal
-        return {
-            "uid": proposal.uid,
-            "params": proposal.params,
-            "machine_types": list(self._joint or proposal.machine_types),
-        }
+            return None
+        assignment = Assignment(
+            name=proposal.uid,
+            params=proposal.params,
+            machine_types=tuple(self._joint or proposal.machine_types),
+        )
+        return Assigned(assignment=assignment, work=proposal)
 
-    def _suggest_confirming(self, trial_id: str) -> Any:
-        """The next training that confirms; None, which Tune takes for "wait", while trials of the search run."""
-        if not self._run.config.search.confirm:
-            return Searcher.FINISHED
+    def _next_training(self) -> Assigned | None:
+        """The next training that confirms; None while trials of the search are at work, and where none is left."""
+        if not self._run.config.search.confirm or self._assigned.count(Proposal):
+            return None
         if self.confirmation is None:
-            if self._running:
-                return None
             self._begin_confirming()
-        training = self._next_training()
+        training = self._begin_training()
         if training is None:
-            return Searcher.FINISHED
-        self._confirming[trial_id] = training
-        return {
-            "uid": training.name,
-            "folder": training.place,
-            "params": training.candidate.params,
-            "machine_types": training.candidate.machine_types,
-            "seed": training.seed,
-            "score_at": [self._run.config.train.epochs],
-        }
+            return None
+        candidate = training.candidate
+        assignment = Assignment(
+            name=training.name,
+            folder=training.folder,
+            params=candidate.params,
+            machine_types=tuple(candidate.machine_types),
+            seed=training.seed,
+            score_at=(self._run.config.train.epochs,),
+        )
+        return Assigned(assignment=assignment, work=training)
 
     def _begin_confirming(self) -> None:
         self.confirmation = open_confirmation(self._folder, self._run, self.studies)
@@ -174,7 +156,7 @@ class StudySearcher(Searcher):
                 f"confirming {', '.join(uids)} with {len(seeds)} fresh seeds: {len(self._to_confirm)} trainings"
             )
 
-    def _next_training(self) -> Training | None:
+    def _begin_training(self) -> SeedTraining | None:
         assert self.confirmation is not None
         while self._to_confirm:
             training = self._to_confirm.pop(0)
@@ -186,107 +168,111 @@ class StudySearcher(Searcher):
     @or_stop(True)
     def judge(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Pass an epoch's report on to the studies; True when the trial is to be stopped."""
-        if "report" not in result:
+        step = step_of(result)
+        if not isinstance(step, EpochTrained):
             return False
-        report = json.loads(result["report"])
-        self._last[trial_id] = report
-        self._on_event(EpochDone(name=self._orders[trial_id]["uid"], report=report, lane=result.get("lane", "")))
-        if trial_id in self._running and report["objective"]:
-            uid, metrics = self._running[trial_id].uid, report["choosing"]
-            scores = report["score"] if self._run.config.score.name == AUTO else None
-            if self.studies.report(uid, report["epoch"], report["objective"], metrics=metrics, scores=scores):
-                self._pruned.add(trial_id)
+        assigned, report = self._assigned[trial_id], step.report
+        assigned.last = report
+        self._on_event(EpochDone(name=assigned.assignment.name, report=report, lane=step.lane))
+        if isinstance(assigned.work, Proposal) and report.objective:
+            metrics = {name: asdict(found) for name, found in report.choosing.items()}
+            scores = report.score if self._run.config.score.name == AUTO else None
+            uid = assigned.work.uid
+            if self.studies.report(uid, report.epoch, report.objective, metrics=metrics, scores=scores):
+                assigned.pruned = True
                 return True
         if self._deadline.over and not result.get("done"):
-            self._stopping.add(trial_id)
+            assigned.stopping = True
             return True
         return False
 
+    def note_death(self, trial_id: str, why: str) -> None:
+        """The process of a trial has died; Tune will say next that the trial is over."""
+        if trial_id in self._assigned:
+            self._assigned[trial_id].died_of = why
+
     @or_stop(None)
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """`error`: its process or its lane has failed, not the trial."""
-        order = self._orders.pop(trial_id, None)
-        if result and "broken" in result:
-            raise InputError(result["broken"])
-        if trial_id in self._stopping:
-            trial = self._running.pop(trial_id, None)
-            training = self._confirming.pop(trial_id, None)
-            self.left.append(trial.uid if trial else training.place if training else trial_id)
-            if order is not None:
-                self._on_event(Left(name=order["uid"]))
+        """A trial of Tune is over; `error`: its process has died, by whatever."""
+        assigned = self._assigned.end(trial_id)
+        if assigned is None:
             return
-        if error and order is not None:
-            reason = self._lose(trial_id, order)
-            if not reason:
-                self._on_event(Left(name=order["uid"]))
+        step = Ending(End.LANE_STUCK, assigned.died_of) if error else step_of(result or {})
+        ending = step if isinstance(step, Ending) else None
+        if ending is not None and ending.end is End.BROKEN:
+            raise EnvironmentFailure(ending.reason)
+        if assigned.stopping:
+            work = assigned.work
+            self.left.append(work.uid if isinstance(work, Proposal) else work.folder)
+            self._on_event(Left(name=assigned.assignment.name))
+            return
+        if ending is not None and ending.end in (End.LANE_ENDED, End.LANE_STUCK):
+            ending = self._lose(assigned, ending)
+            if ending is None:
+                self._on_event(Left(name=assigned.assignment.name))
                 return
-            result = {"failed": reason, "lost": True}
-        if trial_id in self._confirming:
-            self._on_confirmed(self._confirming.pop(trial_id), trial_id, result=result)
-            return
-        proposal = self._running.pop(trial_id, None)
-        if proposal is None:
-            return
-        report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
-        reason = (result or {}).get("failed", "")
-        outcome: Outcome = "failed" if reason else "pruned" if trial_id in self._pruned else "complete"
-        best_of = self.studies.tell(proposal.uid, outcome, reason=reason)
-        self._ended += 1
-        ended = Ended(
-            name=proposal.uid,
-            proposal=proposal,
-            outcome=outcome,
-            reason=reason,
-            epochs=report["epoch"],
-            values=report["objective"],
-            number=self._ended,
-            total=self._total,
-            best_of=best_of,
-        )
-        self._on_event(ended)
+        if isinstance(assigned.work, SeedTraining):
+            self._on_confirmed(assigned, assigned.work, ending)
+        else:
+            self._on_trial(assigned, assigned.work, ending)
 
-    def _lose(self, trial_id: str, order: dict[str, Any]) -> str:
-        """Have a trial that was lost with its process or lane go on; the reason if it is at fault itself.
+    def _lose(self, lost: Assigned, ending: Ending) -> Ending | None:
+        """Have a trial that was lost with its process or its lane go on; how it ends, if it is at fault itself.
 
         If the lanes are, it stays as it is, and the next call goes on with it.
         """
-        name, why = order["uid"], self.errors.pop(trial_id, "its process died")
-        # Losses after the same epoch: where machines come and go a long trial may be lost often, and still go on.
-        place = (name, self._last.get(trial_id, {"epoch": 0})["epoch"])
-        self._losses[place] += 1
-        # Tune hands on text alone. A lane that hung over a command, LaneStuckError, is the trial's fault.
-        lane_lost = LaneError.__name__ in re.findall(r"\w+", why)
-        if not lane_lost and self._losses[place] >= DEATHS:
-            return f"its process died {DEATHS} times: {why}"
-        lost = self._running.pop(trial_id, None) or self._confirming.pop(trial_id, None)
-        if self._losses[place] >= LOST_LANES:
-            self.trouble = self.trouble or why
-        elif lost is not None:
-            self._again.append((lost, order))
-        return ""
+        times = self._assigned.count_loss(lost)
+        if ending.end is End.LANE_STUCK and times >= DEATHS:
+            return Ending(End.LOST, f"its process died {DEATHS} times: {ending.reason}")
+        if times >= LOST_LANES:
+            self.trouble = self.trouble or ending.reason
+        else:
+            self._assigned.begin_again(lost)
+        return None
 
-    def _on_confirmed(self, training: Training, trial_id: str, *, result: dict[str, Any] | None) -> None:
+    def _on_trial(self, assigned: Assigned, proposal: Proposal, ending: Ending | None) -> None:
+        outcome: Outcome = "failed" if ending else "pruned" if assigned.pruned else "complete"
+        reason = ending.reason if ending else ""
+        best_of = self.studies.tell(proposal.uid, outcome, reason=reason)
+        self._ended += 1
+        self._on_event(
+            Ended(
+                name=proposal.uid,
+                proposal=proposal,
+                outcome=outcome,
+                reason=reason,
+                epochs=assigned.epoch,
+                values=dict(assigned.last.objective) if assigned.last else {},
+                number=self._ended,
+                total=self._total,
+                best_of=best_of,
+            )
+        )
+
+    def _on_confirmed(self, assigned: Assigned, training: SeedTraining, ending: Ending | None) -> None:
         assert self.confirmation is not None
-        report = self._last.pop(trial_id, {"epoch": 0, "objective": {}})
-        reason = (result or {}).get("failed", "")
-        if not reason and report["epoch"] < self._run.config.train.epochs:
+        if ending is None and assigned.epoch < self._run.config.train.epochs:
             self._on_event(Left(name=training.name))
             return  # stopped half-way, by whatever: no result
-        lost = "lost" in (result or {})
-        # By the score that the search chose for it: chosen anew, every seed would have another one.
-        values = report["objective"] | {
-            name: value
-            for name, score in training.candidate.scores.items()
-            if (value := report.get("objective_by_score", {}).get(name, {}).get(score)) is not None
-        }
-        outcome = Confirmed(
-            outcome="complete" if not reason else "lost" if lost else "failed",
-            reason=reason,
-            objective=values,
+        candidate, reason = training.candidate, ending.reason if ending else ""
+        values: dict[str, float] = {}
+        if assigned.last is not None:
+            # By the score that the search chose for it: chosen anew, every seed would have another one.
+            by_score = assigned.last.objective_by_score
+            values = dict(assigned.last.objective) | {
+                name: value
+                for name, score in candidate.scores.items()
+                if (value := by_score.get(name, {}).get(score)) is not None
+            }
+        self.confirmation.end(
+            training,
+            SeedOutcome(
+                outcome="complete" if ending is None else "lost" if ending.end is End.LOST else "failed",
+                reason=reason,
+                objective=values,
+            ),
         )
-        self.confirmation.end(training, outcome)
         self._ended += 1
-        candidate = training.candidate
         proposal = Proposal(
             uid=candidate.uid,
             owner=candidate.owner,
@@ -297,12 +283,12 @@ class StudySearcher(Searcher):
             Ended(
                 name=training.name,
                 proposal=proposal,
-                outcome="failed" if reason else "complete",
+                outcome="failed" if ending else "complete",
                 reason=reason,
-                epochs=report["epoch"],
+                epochs=assigned.epoch,
                 values=values,
                 number=self._ended,
-                total=self._ended + len(self._confirming) + len(self._to_confirm),
+                total=self._ended + self._assigned.count(SeedTraining) + len(self._to_confirm),
                 seed=training.seed,
             )
         )
@@ -326,9 +312,9 @@ class StudyScheduler(FIFOScheduler):
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Its process died, or its lane ended. What the searcher makes of it, it does when Tune tells it next."""
+        """Its process died. What the searcher makes of it, it does when Tune tells it next."""
         lines = str(trial.get_error() or "its process died").strip().splitlines()
-        self._searcher.errors[trial.trial_id] = lines[-1]
+        self._searcher.note_death(trial.trial_id, lines[-1])
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """The last epoch comes this way."""

@@ -6,14 +6,14 @@ from pathlib import Path
 from asd_ray.cluster.runtime import local_ray
 from asd_ray.config import RunConfig
 from asd_ray.data.ahead import fulfilled
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.lanes.link import LaneError, acquire
 from asd_ray.lanes.opening import read_clips, warm_lanes
 from asd_ray.lanes.sizes import make_room, share_out
 from asd_ray.search.driver import scratch_folder
 from asd_ray.search.runfolder import Plan
-from asd_ray.search.trial_runner import Commander, ending_of
-from asd_ray.training.messages import Order, Report
+from asd_ray.search.trial_runner import Commander
+from asd_ray.training.messages import End, Ending, EpochReport, TrialOrder
 
 
 class TrainingFailedError(Exception):
@@ -27,15 +27,15 @@ def train_full(
     *,
     plan: Plan,
     machine_types: tuple[str, ...],
-    on_epoch: Callable[[Report], None],
+    on_epoch: Callable[[EpochReport], None],
 ) -> None:
     """Train in `folder` (state.pt, metrics.json, scores.parquet); every epoch's report is handed on.
 
-    Raises InputError when the lane does not fit the machine, or the disk fails, TrainingFailedError when the
-    training does.
+    Raises InputError when the lane does not fit the machine, EnvironmentFailure when the disk fails,
+    TrainingFailedError when the training does.
     """
     clips = plan.manifest.count_clips()
-    order = Order(
+    order = TrialOrder(
         config=config,
         machine_types=machine_types,
         score_at=(config.train.epochs,),
@@ -55,14 +55,13 @@ def train_full(
                 raise TrainingFailedError(str(error)) from error
 
 
-def train_epochs(commander: Commander, order: Order, *, on_epoch: Callable[[Report], None]) -> None:
-    """Have an order trained epoch by epoch. Raises TrainingFailedError, or InputError where the disk fails."""
-    report = commander.start(order)
+def train_epochs(commander: Commander, order: TrialOrder, *, on_epoch: Callable[[EpochReport], None]) -> None:
+    """Have an order trained epoch by epoch. Raises TrainingFailedError, and EnvironmentFailure for the disk."""
+    begun = commander.start(order)
     for epoch in range(1, order.config.train.epochs + 1):
-        if not ending_of(report):
-            report = commander.epoch(epoch)
-        if "broken" in report:
-            raise InputError(report["broken"])
-        if "failed" in report:
-            raise TrainingFailedError(report["failed"])
+        report = begun if isinstance(begun, Ending) else commander.epoch(epoch)
+        if isinstance(report, Ending):
+            if report.end is End.BROKEN:
+                raise EnvironmentFailure(report.reason)
+            raise TrainingFailedError(report.reason)
         on_epoch(report)

@@ -1,9 +1,9 @@
 """Tune's view of a trial: a thin Trainable that hands its epochs to a lane (here) or trains them (`inline`).
 
-Without torch, which Tune's processes would import for nothing.
+Without torch, which Tune's processes would import for nothing. Tune's API speaks in dicts of plain values: the
+config of a trial and the result of a step hold one message each.
 """
 
-import json
 from abc import abstractmethod
 from typing import Any, Protocol
 
@@ -12,15 +12,45 @@ from ray import tune
 
 from asd_ray.config import RunConfig, with_params, with_seed
 from asd_ray.files.paths import place
-from asd_ray.lanes.link import Link, acquire, listed_lanes
-from asd_ray.training.messages import Order, Report
+from asd_ray.lanes.link import LaneError, LaneStuckError, Link, acquire, listed_lanes
+from asd_ray.training.messages import (
+    Assignment,
+    End,
+    Ending,
+    EpochReport,
+    EpochTrained,
+    Started,
+    Step,
+    TrialOrder,
+    from_text,
+    to_text,
+)
+
+ASSIGNMENT, TRAINED, ENDED = "assignment", "epoch_trained", "ended"  # keys of a config, and of results
+
+
+def config_of(assignment: Assignment) -> dict[str, str]:
+    """What Tune hands to a trial."""
+    return {ASSIGNMENT: to_text(assignment)}
+
+
+def result_of(step: Step) -> dict[str, str]:
+    """What Tune is told of a step. Text, for Tune flattens nested results before its schedulers see them."""
+    return {TRAINED if isinstance(step, EpochTrained) else ENDED: to_text(step)}
+
+
+def step_of(result: dict[str, Any]) -> Step | None:
+    """The step that a result tells of; None for Tune's own results."""
+    if TRAINED in result:
+        return from_text(EpochTrained, result[TRAINED])
+    return from_text(Ending, result[ENDED]) if ENDED in result else None
 
 
 class Commander(Protocol):
     """What serves a trial: a link to a lane, or the trial's own process."""
 
-    def start(self, order: Order) -> Report: ...
-    def epoch(self, to: int) -> Report: ...
+    def start(self, order: TrialOrder) -> Started | Ending: ...
+    def epoch(self, to: int) -> EpochReport | Ending: ...
     def release(self) -> None: ...
 
     @property
@@ -29,10 +59,7 @@ class Commander(Protocol):
 
 
 class TrialRunner(tune.Trainable):
-    """One trial after another, as Tune's `reuse_actors` has it; each step is one epoch.
-
-    The result of a step is plain text, because Tune flattens nested results before its schedulers see them.
-    """
+    """One trial after another, as Tune's `reuse_actors` has it; each step is one epoch."""
 
     def setup(self, config: dict[str, Any], **fixed: Any) -> None:
         self._base: RunConfig = fixed["base"]
@@ -40,64 +67,70 @@ class TrialRunner(tune.Trainable):
         self._score_at: tuple[int, ...] = fixed["score_at"]
         self._corpus: str = fixed["corpus"]
         self._systems: tuple[str, ...] = fixed["systems"]
-        self._commander = self.connect(**fixed)
+        self._fixed = fixed
+        self._commander: Commander | None = None
         self.reset_config(config)
 
     @abstractmethod
-    def connect(self, **fixed: Any) -> Commander: ...
+    def connect(self, **fixed: Any) -> Commander:
+        """What serves the next trial. Raises LaneError where nothing does."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial. One that was begun before replays its epochs, so that the studies see them all.
-
-        A training that confirms a trial has a folder, a seed and epochs to score at of its own.
-        """
+        """Begin another trial. One that was begun before replays its epochs, so that the studies see them all."""
         self._epoch = 0
-        config = with_params(self._base, new_config["params"])
-        order = Order(
-            config=with_seed(config, new_config.get("seed", config.train.seed)),
-            machine_types=tuple(new_config["machine_types"]),
-            score_at=tuple(new_config.get("score_at", self._score_at)),
-            folder=str(place(self._trials) / new_config.get("folder", new_config["uid"])),
-            corpus=self._corpus,
-            systems=self._systems,
-            name=new_config["uid"],
-        )
-        self._ending = ending_of(self._commander.start(order))
+        order = self._order(from_text(Assignment, new_config[ASSIGNMENT]))
+        try:
+            self._commander = self.connect(**self._fixed)
+            begun = self._commander.start(order)
+        except LaneError as error:
+            begun = _ending_of(error)
+        self._ending = begun if isinstance(begun, Ending) else None
         return True
 
-    def step(self) -> dict[str, Any]:
-        """A trial that fails is a result, not an exception: Tune would throw the warm process away.
+    def _order(self, assignment: Assignment) -> TrialOrder:
+        config = with_params(self._base, assignment.params)
+        return TrialOrder(
+            config=config if assignment.seed is None else with_seed(config, assignment.seed),
+            machine_types=assignment.machine_types,
+            score_at=self._score_at if assignment.score_at is None else assignment.score_at,
+            folder=str(place(self._trials) / (assignment.folder or assignment.name)),
+            corpus=self._corpus,
+            systems=self._systems,
+            name=assignment.name,
+        )
 
-        So is a full disk: Tune would try again, and lose what was wrong, for it keeps that on the same disk.
+    def step(self) -> dict[str, Any]:
+        """Train an epoch. How a trial ends is a result, not an exception.
+
+        For an exception Tune would throw the warm process away; and of a full disk it would lose what was wrong,
+        for it keeps that on the same disk.
         """
-        if not self._ending:
+        if self._ending is None:
+            assert self._commander is not None
             self._epoch += 1
-            report = self._commander.epoch(self._epoch)
-            self._ending = ending_of(report)
-        if self._ending:
-            return {**self._ending, "done": True}
-        lane = self._commander.lane
-        return {"report": json.dumps(report), "lane": lane, "done": self._epoch >= self._base.train.epochs}
+            try:
+                report = self._commander.epoch(self._epoch)
+            except LaneError as error:
+                report = _ending_of(error)
+            if isinstance(report, EpochReport):
+                done = self._epoch >= self._base.train.epochs
+                return {**result_of(EpochTrained(report, self._commander.lane)), "done": done}
+            self._ending = report
+        return {**result_of(self._ending), "done": True}
 
     def cleanup(self) -> None:
-        self._commander.release()
+        if self._commander is not None:
+            self._commander.release()
 
 
-def ending_of(report: Report) -> dict[str, Any]:
-    """Why a trial cannot go on, if so: it `failed`, or what it runs on is `broken`.
-
-    `lost`: it failed by what befell its workers, not by what it did.
-    """
-    return {name: report[name] for name in ("failed", "lost", "broken") if name in report}
+def _ending_of(error: LaneError) -> Ending:
+    return Ending(End.LANE_STUCK if isinstance(error, LaneStuckError) else End.LANE_ENDED, str(error))
 
 
 class LaneTrial(TrialRunner):
     def connect(self, **fixed: Any) -> Link:
+        """The lane of the trial before, unless it has ended since."""
+        if isinstance(self._commander, Link) and self._commander.hold():
+            return self._commander
         owner = ray.get_runtime_context().get_actor_id() or ""
         return acquire(listed_lanes, owner, deadline=self._base.lanes.deadline)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The lane of the trial before may have ended since."""
-        if not (isinstance(self._commander, Link) and self._commander.hold()):
-            self._commander = self.connect()
-        return super().reset_config(new_config)

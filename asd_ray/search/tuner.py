@@ -25,7 +25,8 @@ from asd_ray.search.inline import InlineTrial
 from asd_ray.search.runfolder import Run
 from asd_ray.search.searcher import StudyScheduler, StudySearcher
 from asd_ray.search.studies.studies import Studies
-from asd_ray.search.trial_runner import LaneTrial
+from asd_ray.search.trial_runner import ASSIGNMENT, LaneTrial
+from asd_ray.training.messages import Assignment, from_text
 from asd_ray.training.rungs import rungs
 
 
@@ -126,4 +127,4 @@ def _trainable(folder: Path, run: Run, *, share: Share, clips: "Future[Bank]") -
 
 
 def _trial_name(trial: Any) -> str:
-    return str(trial.config["uid"])
+    return from_text(Assignment, trial.config[ASSIGNMENT]).name

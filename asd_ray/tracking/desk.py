@@ -82,9 +82,9 @@ class Desk:
         match event:
             case Begun() if event.name not in self._held:
                 self._held[event.name] = self._tracker.begin_trial(event)
-            case EpochDone() if event.report["epoch"] > self._held[event.name]:
-                self._held[event.name] = event.report["epoch"]
-                self._tracker.epoch(event.name, event.report["epoch"], values_of(event.report))
+            case EpochDone() if event.report.epoch > self._held[event.name]:
+                self._held[event.name] = event.report.epoch
+                self._tracker.epoch(event.name, event.report.epoch, values_of(event.report))
             case Ended():
                 self._tracker.end_trial(event)
                 del self._held[event.name]

@@ -4,12 +4,12 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from asd_ray.config import METRICS
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
-from asd_ray.training.messages import Report
+from asd_ray.training.messages import EpochReport
 
 CURVES = ("train_loss", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
 
@@ -36,16 +36,12 @@ class Tracker(Protocol):
         """The call ends; trials that have not are gone on with by another."""
 
 
-def values_of(report: Report) -> dict[str, float]:
-    """The numbers of an epoch by name, `auc/fan` say; only those that are defined.
-
-    >>> values_of({"train_loss": 0.5, "objective": {"fan": 0.75}, "choosing": {"fan": {"auc": 0.8, "pauc": None}}})
-    {'train_loss': 0.5, 'objective/fan': 0.75, 'auc/fan': 0.8}
-    """
-    found: dict[str, Any] = {name: report.get(name) for name in CURVES}
-    found |= {f"objective/{name}": value for name, value in report["objective"].items()}
-    for name, metrics in report["choosing"].items():
-        found |= {f"{metric}/{name}": metrics.get(metric) for metric in METRICS}
+def values_of(report: EpochReport) -> dict[str, float]:
+    """The numbers of an epoch by name, `auc/fan` say; only those that are defined."""
+    found: dict[str, float | None] = {name: getattr(report, name) for name in CURVES}
+    found |= {f"objective/{name}": value for name, value in report.objective.items()}
+    for name, metrics in report.choosing.items():
+        found |= {f"{metric}/{name}": getattr(metrics, metric) for metric in METRICS}
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 

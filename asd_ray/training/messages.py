@@ -1,19 +1,49 @@
-"""What a lane is asked to train, and what it reports.
+"""What the processes of a search say to each other, and the one way in which it becomes text and back.
 
-Without torch: the processes that only pass orders on would import it for nothing.
+    driver -> Tune's process    Assignment: a trial to run, or a training that confirms one
+    Tune's process -> lane      Start, TrainTo, Quit, with a TrialOrder
+    lane -> Tune's process      Started, EpochReport, Ending
+    Tune's process -> driver    EpochTrained, Ending
+
+Ray carries the messages between actors as they are; where it takes nothing but plain values (a trial's config and
+its result), and on disk, they are text. Without torch: processes that only pass messages on would import it for
+nothing.
 """
 
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum, auto
+from functools import cache
+from typing import Any, TypeVar
 
-from asd_ray.config import RunConfig
+from pydantic import ConfigDict, TypeAdapter, with_config
 
-Report = dict[str, Any]  # of one epoch: plain values, as JSON has them
+from asd_ray.config import Params, RunConfig
+
+LENIENT = with_config(ConfigDict(extra="ignore"))  # histories outlive versions
+Message = TypeVar("Message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a lane is asked to train."""
+class Assignment:
+    """What a trial of Tune is to train: a trial of the search, or a training that confirms one.
+
+    The latter has a folder below the trials, a seed, and epochs to score at of its own; where these are None, the
+    trial has its name for a folder, and the search's seed and epochs.
+    """
+
+    name: str
+    params: Params
+    machine_types: tuple[str, ...]
+    folder: str | None = None
+    seed: int | None = None
+    score_at: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialOrder:
+    """What a lane is to train."""
 
     config: RunConfig
     machine_types: tuple[str, ...]
@@ -22,3 +52,134 @@ class Order:
     name: str = ""  # of the trial, for those who watch
     corpus: str = ""  # identity of the clips and of the labels that may be seen
     systems: tuple[str, ...] = ()  # whose log-mels the clips have, in this order; none: the config's alone
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin a trial, or go on with it."""
+
+    order: TrialOrder
+
+    def __str__(self) -> str:
+        return "start"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTo:
+    """Train the trial that was started up to an epoch."""
+
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Serve no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A trial has begun, or goes on after this epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdMetrics:
+    """AUC and pAUC of one machine id; None where they are undefined."""
+
+    auc: float | None
+    pauc: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeMetrics:
+    """Metrics of one machine type, as `asd_ray.scoring.metrics` defines them; None where they are undefined."""
+
+    auc: float | None
+    pauc: float | None
+    pooled_auc: float | None
+    pooled_pauc: float | None
+    mauc: float | None
+    per_id: Mapping[str, IdMetrics]
+    num_normal: int
+    num_anomaly: int
+
+
+@LENIENT
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """How an epoch went: losses, and, by machine type, what the choosing clips say after it, if they were scored.
+
+    Also a row of a trial's metrics.json. Accuracies and metrics are fractions, not per cent.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    seconds: float = 0.0
+    objective: Mapping[str, float] = field(default_factory=dict)
+    choosing: Mapping[str, TypeMetrics] = field(default_factory=dict)
+    score: Mapping[str, str] = field(default_factory=dict)  # by which score
+    objective_by_score: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    proxy: Mapping[str, float] = field(default_factory=dict)  # the objective on stand-ins for anomalies
+
+
+class End(StrEnum):
+    """Why a trial cannot go on here."""
+
+    FAILED = auto()  # by its own doing
+    LOST = auto()  # its workers died or hung again and again; another time they may not
+    BROKEN = auto()  # the disk, a server or the machine has failed, and every other trial would meet the same
+    LANE_ENDED = auto()  # its lane has ended; another lane can go on with it
+    LANE_STUCK = auto()  # its lane fell silent over a command of this trial
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A trial cannot go on here; `reason` is one line for people."""
+
+    end: End
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTrained:
+    """An epoch of a trial, and the lane that trained it; no name where the trial's own process did."""
+
+    report: EpochReport
+    lane: str = ""
+
+
+Command = Start | TrainTo | Quit
+Answer = Started | EpochReport | Ending
+Step = EpochTrained | Ending
+
+
+_adapter: Callable[[Any], Any] = cache(TypeAdapter)
+
+
+def to_plain(message: Any) -> dict[str, Any]:
+    """A message as plain values, as JSON and checkpoints have them."""
+    return asdict(message)
+
+
+def to_text(message: Any) -> str:
+    """A message as JSON."""
+    return json.dumps(asdict(message))
+
+
+def from_text(kind: type[Message], text: str) -> Message:
+    """The message of this kind that a text holds. Raises pydantic's ValidationError where it holds none."""
+    message: Message = _adapter(kind).validate_json(text)
+    return message
+
+
+def from_plain(kind: type[Message], values: Mapping[str, Any]) -> Message:
+    """The message of this kind that plain values hold. Raises pydantic's ValidationError where they hold none."""
+    message: Message = _adapter(kind).validate_python(values)
+    return message

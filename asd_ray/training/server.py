@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import overload
 
 import torch
 
 from asd_ray.data.resident import Clips
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.training.loop import DivergedError
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import Answer, End, Ending, EpochReport, Start, Started, TrainTo, TrialOrder
 from asd_ray.training.trial import Trial
 
 
@@ -31,23 +31,27 @@ class Server:
             Trial, clips=clips, num_classes=num_classes, device=device, rank=rank, world=world, wrap=wrap
         )
 
-    def start(self, order: Order) -> Report:
+    @overload
+    def do(self, command: Start) -> Started | Ending: ...
+    @overload
+    def do(self, command: TrainTo) -> EpochReport | Ending: ...
+    def do(self, command: Start | TrainTo) -> Answer:
+        """Run a command. A trial that fails is an answer, so that it does not cost the warm group."""
+        try:
+            match command:
+                case Start(order):
+                    return self._start(order)
+                case TrainTo(epoch):
+                    assert self._trial is not None, "start comes before epoch"
+                    return self._trial.epoch(epoch)
+        except DivergedError as error:
+            return Ending(End.FAILED, str(error))
+        except EnvironmentFailure as error:  # a full disk, say: not the trial's fault
+            return Ending(End.BROKEN, str(error))
+        except Exception as error:  # whatever the trial does wrong, the lane lives on and says what it was
+            return Ending(End.FAILED, f"{type(error).__name__}: {error}")
+
+    def _start(self, order: TrialOrder) -> Started:
         self._trial = None  # frees the memory of the one before
         self._trial = self._new_trial(order)
-        return {"epoch": self._trial.training.epoch}
-
-    def epoch(self, to: int) -> Report:
-        assert self._trial is not None, "start comes before epoch"
-        return self._trial.epoch(to)
-
-    def do(self, name: str, arguments: dict[str, Any]) -> Report:
-        """Run a command; a trial that fails is an answer, so that it does not cost the warm group."""
-        commands: dict[str, Callable[..., Report]] = {"start": self.start, "epoch": self.epoch}
-        try:
-            return commands[name](**arguments)
-        except DivergedError as error:
-            return {"failed": str(error)}
-        except InputError as error:  # a full disk, say: not the trial's fault
-            return {"broken": str(error)}
-        except Exception as error:  # whatever the trial does wrong, the lane lives on and says what it was
-            return {"failed": f"{type(error).__name__}: {error}"}
+        return Started(self._trial.training.epoch)

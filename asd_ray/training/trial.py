@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +19,12 @@ from torch import nn
 from asd_ray.config import signature
 from asd_ray.data.resident import Clips, Labels
 from asd_ray.files.paths import place
-from asd_ray.files.writing import to_json, write_whole, writing
+from asd_ray.files.writing import in_checked_folder, to_json, write_whole, writing
 from asd_ray.scoring.metrics import PROXY, MachineMetrics, objective_value
 from asd_ray.scoring.scores import AUTO, best_score
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import EpochResult, Training, fit
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import EpochReport, IdMetrics, TrialOrder, TypeMetrics, from_plain, to_plain
 from asd_ray.training.scored import Scored
 
 
@@ -34,7 +33,7 @@ class Trial:
 
     def __init__(
         self,
-        order: Order,
+        order: TrialOrder,
         clips: Clips,
         *,
         num_classes: int,
@@ -57,47 +56,48 @@ class Trial:
             wrap=wrap,
         )
         self.training = new_training()
-        self.history: dict[int, Report] = {}
+        self.history: dict[int, EpochReport] = {}
         self._signature = signature(order.config, order.machine_types, order.corpus)
         if not self._resume():
             self.training = new_training()  # a state that does not fit may have been taken over in part
         self._epochs = fit(self.training, score_at=order.score_at)
 
-    def epoch(self, to: int) -> Report:
-        """Train up to epoch `to`; its report. Safe to ask twice. Raises DivergedError."""
+    def epoch(self, to: int) -> EpochReport:
+        """Train up to epoch `to`; its report. Safe to ask twice. Raises DivergedError, and EnvironmentFailure."""
         while to not in self.history:
             began = monotonic()
             result = next(self._epochs)
             report = self._report(result, seconds=monotonic() - began)
             self.history[result.epoch] = report
             if self.training.rank == 0:
-                self._write(result)
+                with in_checked_folder():
+                    self._write(result)
         return self.history[to]
 
-    def _report(self, result: EpochResult, *, seconds: float) -> Report:
+    def _report(self, result: EpochResult, *, seconds: float) -> EpochReport:
         name, scored = self.training.config.score.objective, result.scored
         values = {
             machine_type: {score: objective_value(metrics, name) for score, metrics in found.items()}
             for machine_type, found in (scored.metrics if scored else {}).items()
         }
         chosen = scored.chosen if scored else {}
-        return {
-            "epoch": result.epoch,
-            "learning_rate": result.learning_rate,
-            "train_loss": result.train_loss,
-            "valid_loss": result.valid_loss,
-            "valid_accuracy": result.valid_accuracy,
-            "seconds": round(seconds, 3),
-            "objective": {
+        return EpochReport(
+            epoch=result.epoch,
+            learning_rate=result.learning_rate,
+            train_loss=result.train_loss,
+            valid_loss=result.valid_loss,
+            valid_accuracy=result.valid_accuracy,
+            seconds=round(seconds, 3),
+            objective={
                 machine_type: value
                 for machine_type, score in chosen.items()
                 if (value := values[machine_type][score]) is not None
             },
-            "choosing": {name: flat(metrics) for name, metrics in (scored.counted if scored else {}).items()},
-            "score": chosen,
-            "objective_by_score": values,
-            "proxy": self._proxy(scored) if scored else {},
-        }
+            choosing={name: metrics_of(found) for name, found in (scored.counted if scored else {}).items()},
+            score=chosen,
+            objective_by_score=values,
+            proxy=self._proxy(scored) if scored else {},
+        )
 
     def _proxy(self, scored: Scored) -> dict[str, float]:
         """The objective on stand-ins, per machine type that has some.
@@ -121,7 +121,7 @@ class Trial:
             if self.training.config.score.objective == PROXY:
                 write_stand_ins(self.folder / "stand_ins.parquet", result.scored)
         # The state comes last: once it says that an epoch is done, all the rest of it is on disk.
-        history = list(self.history.values())
+        history = [to_plain(report) for report in self.history.values()]
         write_whole(self.folder / "metrics.json", to_json(history))
         state = {"signature": self._signature, "history": history, **self.training.state_dict()}
         if result.scored is not None and result.scored.normals is not None:
@@ -136,24 +136,25 @@ class Trial:
             return True
         try:
             self.training.load_state_dict(state)
-            self.history = {report["epoch"]: report for report in state["history"]}
+            reports = [from_plain(EpochReport, report) for report in state["history"]]
+            self.history = {report.epoch: report for report in reports}
         except (KeyError, TypeError, ValueError, RuntimeError):
             return False
         return True
 
 
-def flat(metrics: MachineMetrics) -> dict[str, Any]:
-    """The metrics of a machine type by name; None where undefined."""
-    return {
-        "auc": metrics.averaged.auc,
-        "pauc": metrics.averaged.pauc,
-        "pooled_auc": metrics.pooled.auc,
-        "pooled_pauc": metrics.pooled.pauc,
-        "mauc": metrics.minimum,
-        "per_id": {name: {"auc": found.auc, "pauc": found.pauc} for name, found in metrics.per_id.items()},
-        "num_normal": metrics.num_normal,
-        "num_anomaly": metrics.num_anomaly,
-    }
+def metrics_of(metrics: MachineMetrics) -> TypeMetrics:
+    """The metrics of a machine type as they are reported."""
+    return TypeMetrics(
+        auc=metrics.averaged.auc,
+        pauc=metrics.averaged.pauc,
+        pooled_auc=metrics.pooled.auc,
+        pooled_pauc=metrics.pooled.pauc,
+        mauc=metrics.minimum,
+        per_id={name: IdMetrics(auc=found.auc, pauc=found.pauc) for name, found in metrics.per_id.items()},
+        num_normal=metrics.num_normal,
+        num_anomaly=metrics.num_anomaly,
+    )
 
 
 def write_scores(path: Path, labels: Labels, scored: Scored) -> None:

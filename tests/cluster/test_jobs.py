@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.cluster import jobs as cluster
-from asd_ray.cluster.jobs import Order, check_sent, connect, find, follow, submit
+from asd_ray.cluster.jobs import JobOrder, check_sent, connect, find, follow, submit
 from asd_ray.errors import FAILED, INTERRUPTED, InputError
 from tests.cluster.jobs import TOKEN, Dashboard, serving
 
@@ -34,9 +34,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def order(root: Path, *, trials: int = 3, files: tuple[str, ...] = ()) -> Order:
+def order(root: Path, *, trials: int = 3, files: tuple[str, ...] = ()) -> JobOrder:
     words = ["launch/tune.py", "--trials", str(trials)]
-    return Order(root=root, words=words, run=RUN, files=files, variables={"ASD_JOB": "1"})
+    return JobOrder(root=root, words=words, run=RUN, files=files, variables={"ASD_JOB": "1"})
 
 
 def test_a_cluster_that_answers_without_a_token_is_refused_unless_that_is_wanted(dashboard: Dashboard) -> None:

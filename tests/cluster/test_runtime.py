@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from asd_ray.cluster import runtime
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 
 
 def test_importing_the_api_changes_nothing_of_the_program_that_does() -> None:
@@ -45,7 +45,7 @@ def test_a_ray_that_does_not_start_is_one_line_and_leaves_no_folder(monkeypatch:
     folder = Path(tempfile.mkdtemp())  # a short path
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setattr(ray, "init", fail)
-    with pytest.raises(InputError) as raised, runtime.local_ray():
+    with pytest.raises(EnvironmentFailure) as raised, runtime.local_ray():
         pass
     assert str(raised.value) == (
         "Ray did not start on this machine: The current node timed out during startup; "

@@ -2,6 +2,7 @@
 
 from asd_ray.search.events import Begun, Ended, EpochDone, Planned
 from asd_ray.search.studies.trial_store import Outcome, Proposal
+from tests.messages import report_of
 
 TYPES = ("fan", "[red]valve")  # names come from folders, and are no markup
 
@@ -15,7 +16,7 @@ def begun(name: str, *, lanes: int = 2, seed: int | None = None) -> Begun:
 
 
 def epoch_done(name: str, epoch: int, *, seconds: float = 2.0, lane: str = "lane-0-0f1e2d3c") -> EpochDone:
-    report = {"epoch": epoch, "seconds": seconds, "train_loss": 1.23456, "objective": {}}
+    report = report_of(epoch, seconds=seconds, train_loss=1.23456)
     return EpochDone(name=name, report=report, lane=lane)
 
 

@@ -61,14 +61,14 @@ def test_keep_holds_what_bore_the_name_before(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.files.writing import writing
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     with writing(Path(sys.argv[1]), keep=Path(sys.argv[1] + ".kept")) as file:
         for _ in range(int(sys.argv[2])):
             file.write(b"x")
-except InputError as error:
+except EnvironmentFailure as error:
     print(error)
 """
 

@@ -11,6 +11,7 @@ from ray.train.v2._internal.execution.worker_group import state, worker_group
 from asd_ray.errors import InputError
 from asd_ray.lanes import controller
 from asd_ray.lanes.controller import AbandonedError, AloneConfig, HandsOverClips, Tether, _needed, _Room
+from asd_ray.lanes.mailbox import Closing, LaneEnd
 
 
 class Group:
@@ -102,7 +103,7 @@ def handing_over(
 
     monkeypatch.setattr(controller.ray, "get", answer)
     monkeypatch.setattr(controller, "LOOK_S", 0.01)
-    closed: list[str] = []
+    closed: list[Closing] = []
     clips: Future[Any] = Future()
     tether = Tether()
     mailbox = SimpleNamespace(close=Call(closed.append))
@@ -122,7 +123,7 @@ def test_a_lane_whose_clips_cannot_be_read_ends_for_good_and_says_why(handing_ov
     clips.set_exception(InputError("a shard is damaged"))
     with pytest.raises(AbandonedError):
         callback.after_worker_group_start(Workers(ready=[None]))
-    assert (tether.is_cut(), closed) == (True, ["the clips cannot be read: a shard is damaged"])
+    assert (tether.is_cut(), closed) == (True, [Closing(LaneEnd.NO_CLIPS, "a shard is damaged")])
 
 
 def test_an_import_that_fails_in_a_worker_is_not_tried_for_ever(handing_over: Any) -> None:
@@ -131,7 +132,7 @@ def test_an_import_that_fails_in_a_worker_is_not_tried_for_ever(handing_over: An
     broken = RayTaskError("get_ready", "", ImportError("no libgomp"))
     with pytest.raises(AbandonedError):
         callback.after_worker_group_start(Workers(ready=broken))
-    assert (tether.is_cut(), closed) == (True, ["its workers cannot start: ImportError: no libgomp"])
+    assert (tether.is_cut(), closed) == (True, [Closing(LaneEnd.NOT_STARTED, "ImportError: no libgomp")])
 
 
 def test_whoever_waits_for_clips_returns_when_the_run_is_ended(handing_over: Any) -> None:

@@ -4,9 +4,11 @@ import pytest
 
 from asd_ray.config import LaneConfig
 from asd_ray.errors import InputError
-from asd_ray.lanes.elastic import MOST_ASKED, NO_ROOM, PLACE_S, Cluster, Plan, Seen, decide, plan
+from asd_ray.lanes.elastic import MOST_ASKED, PLACE_S, Changes, Cluster, Seen, decide, plan
+from asd_ray.lanes.mailbox import Closing, LaneEnd
 
 MANY = 1_000_000
+GONE = Closing(LaneEnd.MACHINE_GONE)
 GPU_NODE = {"CPU": 8.0, "GPU": 1.0}
 
 
@@ -18,7 +20,7 @@ def coming(name: str, *, waited: float = 5.0) -> Seen:
     return Seen(name=name, placed=False, waited=waited)
 
 
-def planned(*lanes: Seen, trials: int = 60, most: int = MANY, granted: int = 0, settled: bool = True) -> Plan:
+def planned(*lanes: Seen, trials: int = 60, most: int = MANY, granted: int = 0, settled: bool = True) -> Changes:
     return plan(lanes, trials=trials, most=most, granted=granted, settled=settled)
 
 
@@ -52,16 +54,16 @@ def test_a_node_that_joins_unasked_gives_a_lane_too() -> None:
 
 
 def test_a_lane_whose_node_has_gone_ends_and_its_place_is_asked_for_again() -> None:
-    gone = Seen(name="a", placed=False, gone="its machine has gone")
+    gone = Seen(name="a", placed=False, gone=GONE)
     found = planned(gone, up("b"), trials=5)
-    assert found.end == {"a": "its machine has gone"}
+    assert found.end == {"a": GONE}
     assert found.ask == 4
     assert planned(gone, trials=5).ask == 5  # all nodes lost: the search waits for others
 
 
 def test_a_lane_that_lost_its_room_to_somebody_else_makes_way() -> None:
     found = planned(coming("a", waited=PLACE_S + 1), trials=5)
-    assert found.end == {"a": NO_ROOM}
+    assert found.end == {"a": Closing(LaneEnd.NO_ROOM)}
     assert found.ask == 5
 
 

@@ -7,8 +7,9 @@ import pytest
 from asd_ray.config import RunConfig
 from asd_ray.lanes import link
 from asd_ray.lanes.link import Link
-from asd_ray.lanes.mailbox import Answer
-from asd_ray.training.messages import Order
+from asd_ray.lanes.mailbox import Answered, LaneState
+from asd_ray.training.messages import Answer, Started, TrialOrder
+from tests.messages import report_of
 
 
 class Method:
@@ -29,9 +30,14 @@ class Mailbox:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.acquire = Method(True, [])
-        self.about = Method({"name": "lane-3-0f1e2d3c"}, [])
+        self.state = Method(
+            LaneState(name="lane-3-0f1e2d3c", lives=1, workers=(), nodes=(), closed=None, silent=False), []
+        )
         self.send = Method(1, self.names)
-        self.wait = Method(Answer("life", {"epoch": 2, "seconds": 0.5}), self.names)
+        self.answers(Started(1))
+
+    def answers(self, answer: Answer) -> None:
+        self.wait = Method(Answered("life", answer), self.names)
 
 
 @pytest.fixture
@@ -40,13 +46,14 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
     return Mailbox()
 
 
-def order(name: str) -> Order:
-    return Order(config=RunConfig(), machine_types=("fan",), score_at=(2,), folder="trials/fan-3", name=name)
+def order(name: str) -> TrialOrder:
+    return TrialOrder(config=RunConfig(), machine_types=("fan",), score_at=(2,), folder="trials/fan-3", name=name)
 
 
 def test_tasks_are_called_by_their_trial_and_what_it_does(mailbox: Mailbox) -> None:
     served = Link(mailbox, "owner")
     served.start(order("fan-3"))
+    mailbox.answers(report_of(2))
     served.epoch(2)
     assert mailbox.names == ["fan-3 start"] * 2 + ["fan-3 epoch 2"] * 2
 

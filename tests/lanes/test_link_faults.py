@@ -19,12 +19,13 @@ import pytest
 from asd_ray.config import RunConfig
 from asd_ray.lanes import link as module
 from asd_ray.lanes.link import LaneError, Link
-from asd_ray.lanes.mailbox import Mailbox
-from asd_ray.training.messages import Order
+from asd_ray.lanes.mailbox import Closing, LaneEnd, Mailbox
+from asd_ray.training.messages import Answer, End, Ending, EpochReport, Started, TrainTo, TrialOrder
+from tests.messages import report_of
 
 EPOCHS = 6
 POLL_S = 0.02
-ORDER = Order(config=RunConfig(), machine_types=("fan",), score_at=(2,), folder="trials/fan-3", name="fan-3")
+ORDER = TrialOrder(config=RunConfig(), machine_types=("fan",), score_at=(2,), folder="trials/fan-3", name="fan-3")
 # Where the workers die, or what befalls their mailbox, around one command.
 BEFORE, MIDDLE, UNSAID, LATE, FORGOTTEN = "before it", "in it", "after it", "and answer late", "with the mailbox"
 
@@ -32,10 +33,10 @@ BEFORE, MIDDLE, UNSAID, LATE, FORGOTTEN = "before it", "in it", "after it", "and
 class Lane:
     """A mailbox that may be started anew, and one group of workers after another."""
 
-    def __init__(self, mishaps: dict[tuple[str, int], list[str]], *, repeats: random.Random) -> None:
-        """`mishaps` of a command, by name and epoch: one is taken off for each time that it is served."""
+    def __init__(self, mishaps: dict[int, list[str]], *, repeats: random.Random) -> None:
+        """`mishaps` of the commands to train up to an epoch: one is taken off for each time that it is served."""
         self.mailbox = Mailbox("lane-0")
-        self.disk: dict[int, dict[str, Any]] = {}  # epochs of the trial that are whole
+        self.disk: dict[int, EpochReport] = {}  # epochs of the trial that are whole
         self.begun: Counter[int] = Counter()
         self._mishaps, self._repeats = mishaps, repeats
         self._life = ""
@@ -55,31 +56,32 @@ class Lane:
 
     async def _serve_one(self, after: int) -> int:
         """The number of the command that was served; negative when the workers have died."""
-        command = await self.mailbox.next(self._life, after, POLL_S)
-        if command is None:
+        open_one = await self.mailbox.next(self._life, after, POLL_S)
+        if open_one is None:
             return after
-        to = command.arguments.get("to", 0)
-        left = self._mishaps.get((command.name, to), [])
+        command = open_one.command
+        to = command.epoch if isinstance(command, TrainTo) else 0
+        left = self._mishaps.get(to, [])
         mishap = left.pop(0) if left else ""
         if mishap == BEFORE:
             return -1
-        if command.name == "epoch" and to not in self.disk:
+        if to and to not in self.disk:
             self.begun[to] += 1
             if mishap == MIDDLE:
                 return -1
-            self.disk[to] = {"epoch": to, "seconds": 0.001}
-        answer = self.disk.get(to, {"epoch": max(self.disk, default=0)})
+            self.disk[to] = report_of(to)
+        answer: Answer = self.disk[to] if to else Started(max(self.disk, default=0))
         if mishap == FORGOTTEN:
             self.mailbox = Mailbox("lane-0")
         if mishap == LATE:  # by workers that are gone, when others have said hello
             old, self._life = self._life, uuid.uuid4().hex
             await self.mailbox.hello(self._life)
-            await self.mailbox.answer(old, command.number, {"epoch": -1, "seconds": 1e6})
+            await self.mailbox.answer(old, open_one.number, report_of(-1, seconds=1e6))
         if mishap:
             return -1
         for _ in range(self._repeats.choice((1, 2))):  # Ray may do again what it did not hear of
-            await self.mailbox.answer(self._life, command.number, answer)
-        return command.number
+            await self.mailbox.answer(self._life, open_one.number, answer)
+        return open_one.number
 
 
 class Handle:
@@ -101,7 +103,7 @@ class Handle:
         return Method()
 
     async def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        if name in ("wait", "acquire", "about") and self._repeats.random() < 0.3:  # its reply was lost
+        if name in ("wait", "acquire", "state") and self._repeats.random() < 0.3:  # its reply was lost
             await getattr(self._lane.mailbox, name)(*arguments)
         return await getattr(self._lane.mailbox, name)(*arguments)
 
@@ -143,13 +145,13 @@ def test_every_epoch_is_reported_once_in_its_order_and_trained_again_only_where_
 ) -> None:
     rng = random.Random(seed)
     kinds = (BEFORE, MIDDLE, UNSAID, LATE, FORGOTTEN)
-    mishaps = {("epoch", to): rng.choices(kinds, k=rng.randint(0, Link.RESENDS)) for to in range(1, EPOCHS + 1)}
+    mishaps = {to: rng.choices(kinds, k=rng.randint(0, Link.RESENDS)) for to in range(1, EPOCHS + 1)}
     # An epoch that was saved, though nobody heard of it, is not trained again.
-    unsaved = {to: list(takewhile((BEFORE, MIDDLE).__contains__, found)) for (_, to), found in mishaps.items()}
+    unsaved = {to: list(takewhile((BEFORE, MIDDLE).__contains__, found)) for to, found in mishaps.items()}
     lane = Lane(mishaps, repeats=rng)
     link = commanded(lane, loop, repeats=random.Random(-seed))
-    assert link.start(ORDER) == {"epoch": 0}
-    assert [link.epoch(to)["epoch"] for to in range(1, EPOCHS + 1)] == list(range(1, EPOCHS + 1))
+    assert link.start(ORDER) == Started(0)
+    assert [link.epoch(to) for to in range(1, EPOCHS + 1)] == [report_of(to) for to in range(1, EPOCHS + 1)]
     assert lane.begun == {to: 1 + found.count(MIDDLE) for to, found in unsaved.items()}
     assert not any(mishaps.values())
     link.release()
@@ -159,15 +161,13 @@ def test_every_epoch_is_reported_once_in_its_order_and_trained_again_only_where_
 def test_a_trial_whose_workers_die_time_after_time_in_one_epoch_has_failed_and_the_lane_serves_the_next(
     kind: str, loop: asyncio.AbstractEventLoop
 ) -> None:
-    lane = Lane({("epoch", 2): [kind] * (1 + Link.RESENDS)}, repeats=random.Random(0))
+    lane = Lane({2: [kind] * (1 + Link.RESENDS)}, repeats=random.Random(0))
     link = commanded(lane, loop, repeats=random.Random(1))
     link.start(ORDER)
-    assert link.epoch(1)["epoch"] == 1
-    failed = link.epoch(2)
-    assert failed["lost"]
-    assert failed["failed"].startswith(f"its worker died {1 + Link.RESENDS} times in epoch 2")
-    assert link.start(ORDER)["epoch"] == max(lane.disk)
-    assert link.epoch(2)["epoch"] == 2
+    assert link.epoch(1) == report_of(1)
+    assert link.epoch(2) == Ending(End.LOST, f"its worker died {1 + Link.RESENDS} times in epoch 2")
+    assert link.start(ORDER) == Started(max(lane.disk))
+    assert link.epoch(2) == report_of(2)
     link.release()
     assert Link(link.mailbox, "another trial").hold()
 
@@ -177,6 +177,6 @@ def test_a_lane_that_closes_ends_the_trial_with_its_reason(loop: asyncio.Abstrac
     link = commanded(lane, loop, repeats=random.Random(1))
     link.start(ORDER)
     asyncio.run_coroutine_threadsafe(end_all(), loop).result(20)
-    asyncio.run_coroutine_threadsafe(lane.mailbox.close("its machine has gone"), loop).result(20)
+    asyncio.run_coroutine_threadsafe(lane.mailbox.close(Closing(LaneEnd.MACHINE_GONE)), loop).result(20)
     with pytest.raises(LaneError, match="its machine has gone"):
         link.epoch(1)

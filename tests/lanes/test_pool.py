@@ -2,15 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from asd_ray.config import LaneConfig
 from asd_ray.lanes import pool as pool_module
-from asd_ray.lanes.lane import ASKED_TO_QUIT
-from asd_ray.lanes.pool import MACHINE_GONE, STUMBLES, LanePool
+from asd_ray.lanes.mailbox import Closing, LaneEnd, LaneState
+from asd_ray.lanes.pool import STUMBLES, LanePool
 from asd_ray.lanes.sizes import Share
 
 
@@ -27,26 +27,30 @@ class FakeLane:
     waits_for_room = True
 
     def __init__(self, name: str) -> None:
-        self.name, self.given_up = name, ""
-        self.says: dict[str, Any] = {"lives": 0, "workers": [], "nodes": [], "closed": "", "silent": False}
+        self.name = name
+        self.given_up: Closing | None = None
+        self.says = LaneState(name=name, lives=0, workers=(), nodes=(), closed=None, silent=False)
         self.busy = False
         self.mailbox = self
-        self.about = Remote(lambda: self.says)
+        self.state = Remote(lambda: self.says)
         self.retire = Remote(self._retire)
 
     def _retire(self) -> bool:
         if not self.busy:
-            self.says["closed"] = ASKED_TO_QUIT
+            self.says = replace(self.says, closed=Closing(LaneEnd.QUIT))
         return not self.busy
 
     def come_up(self, node: str) -> None:
-        self.says |= {"lives": 1, "nodes": [node]}
+        self.says = replace(self.says, lives=1, nodes=(node,))
 
-    def give_up(self, why: str) -> None:
-        self.given_up = self.given_up or why
+    def cannot_start(self) -> None:
+        self.says = replace(self.says, closed=Closing(LaneEnd.NOT_STARTED, "no disk"))
+
+    def give_up(self, closing: Closing) -> None:
+        self.given_up = self.given_up or closing
 
     def ask_to_quit(self) -> None:
-        self.says["closed"] = ASKED_TO_QUIT
+        self.says = replace(self.says, closed=Closing(LaneEnd.QUIT))
 
     def join(self, timeout: float) -> bool:
         return True
@@ -71,7 +75,7 @@ class FakeCluster:
         return self.groups[-1]
 
     def table(self) -> dict[str, dict[str, str]]:
-        up = sum(bool(lane.says["nodes"]) and not lane.says["closed"] for lane in self.lanes.values())
+        up = sum(bool(lane.says.nodes) and not lane.says.closed for lane in self.lanes.values())
         room = sum(self.nodes.values()) - up
         return {
             group.key: {"state": "CREATED" if number < room else "PENDING"}
@@ -147,10 +151,10 @@ def test_a_lane_ends_with_its_node_and_its_place_is_asked_for(cluster: FakeClust
     first, second = cluster.lanes.values()
     del cluster.nodes["a"]
     look(pool, times=1)
-    assert (first.given_up, second.given_up) == (MACHINE_GONE, "")
+    assert (first.given_up, second.given_up) == (Closing(LaneEnd.MACHINE_GONE), None)
     assert (pool.room, cluster.listed) == (1, [second.name])
     assert len(cluster.groups) == 5
-    assert cluster.told[-1] == f"a lane on a has ended: {MACHINE_GONE}; 1 lane left"
+    assert cluster.told[-1] == f"a lane on a has ended: {LaneEnd.MACHINE_GONE.value}; 1 lane left"
     assert not pool.trouble
 
 
@@ -163,7 +167,7 @@ def test_lanes_without_a_trial_left_go_but_not_one_at_work(cluster: FakeCluster,
     first.busy = True
     pool.want(1)
     look(pool)
-    assert (first.says["closed"], second.says["closed"]) == ("", ASKED_TO_QUIT)
+    assert (first.says.closed, second.says.closed) == (None, Closing(LaneEnd.QUIT))
     assert (pool.room, cluster.groups) == (1, [])
     assert "ended" not in "".join(cluster.told)  # nothing to worry about
 
@@ -173,7 +177,7 @@ def test_lanes_that_cannot_live_on_the_nodes_are_trouble_after_a_few(cluster: Fa
     for _ in range(STUMBLES):
         assert not pool.trouble
         look(pool)
-        list(cluster.lanes.values())[-1].says |= {"closed": "its workers cannot start: no disk"}
+        list(cluster.lanes.values())[-1].cannot_start()
         look(pool)
     assert pool.trouble == f"{STUMBLES} lanes in a row have ended; the last one: its workers cannot start: no disk"
 
@@ -196,7 +200,7 @@ def test_a_node_on_which_no_lane_lives_does_not_stop_those_of_others(cluster: Fa
     good, bad = cluster.lanes.values()
     good.come_up("a")
     for _ in range(STUMBLES):
-        bad.says |= {"closed": "its workers cannot start: no disk"}
+        bad.cannot_start()
         look(pool)
         bad = list(cluster.lanes.values())[-1]
     look(pool, times=10)
@@ -212,5 +216,5 @@ def test_nothing_is_left_at_the_end(cluster: FakeCluster, pool: LanePool) -> Non
     look(pool)
     pool.close()
     pool.abandon()
-    assert lane.says["closed"] == ASKED_TO_QUIT
+    assert lane.says.closed == Closing(LaneEnd.QUIT)
     assert cluster.groups == []

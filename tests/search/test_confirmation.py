@@ -30,8 +30,9 @@ from asd_ray.search.runfolder import TRIALS, Run, read_run
 from asd_ray.search.searcher import DEATHS, StudySearcher
 from asd_ray.search.studies.storage import open_studies
 from asd_ray.search.studies.studies import Studies
-from asd_ray.training.messages import Order
+from asd_ray.training.messages import End, Ending, Started, TrialOrder
 from tests.local_search import Commander, KilledError, begin, clips_for, confirmation_of, search
+from tests.messages import assigned, trained
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_every_seed_gives_another_network_and_the_scores_that_it_notes(confirmed
     for training in confirmation.trainings():
         outcome = confirmation.outcome(training)
         assert outcome is not None
-        history = json.loads((confirmed_run / TRIALS / training.place / "metrics.json").read_text())
+        history = json.loads((confirmed_run / TRIALS / training.folder / "metrics.json").read_text())
         assert outcome.objective == history[-1]["objective"]
 
 
@@ -173,8 +174,8 @@ def test_a_training_that_was_lost_with_its_process_is_gone_on_with_by_the_next_c
     searcher = StudySearcher(studies, run, folder, on_event=told.append, total=3)
     for number in range(DEATHS):
         order = searcher.suggest(str(number))
-        assert order["folder"] == f"{uid}/seed-2024"
-        searcher.errors[str(number)] = "ActorDiedError"
+        assert assigned(order).folder == f"{uid}/seed-2024"
+        searcher.note_death(str(number), "ActorDiedError")
         searcher.on_trial_complete(str(number), error=True)
     assert searcher.suggest("last") == Searcher.FINISHED  # with its other seed it is spared, for now
     assert isinstance(told[-1], Ended)
@@ -195,7 +196,7 @@ def test_a_training_whose_workers_hung_is_lost_too(folder: Path, trainer: Comman
     run, _ = read_run(folder)
     uid = confirmation_of(folder).plan.candidates[0].uid
     shutil.rmtree(folder / TRIALS / uid / "seed-2024")
-    hung = {"failed": "it hung: epoch 1 had not ended after 60 s", "lost": True}  # as a link says it
+    hung = Ending(End.LOST, "it hung: epoch 1 had not ended after 60 s")  # as a link says it
     with patch.object(trainer, "start", lambda order: hung):
         search(folder, run, trainer)
     assert outcomes(folder)[f"{uid}/seed-2024"] == "lost"
@@ -269,10 +270,10 @@ def test_a_config_that_fails_with_one_seed_is_noted_spared_and_not_tried_again(
 def test_the_search_s_own_seed_gives_what_the_search_gave(folder: Path, trainer: Commander) -> None:
     """So what a confirmation trains is the trial but for the seed."""
     run, _ = read_run(folder)
-    orders: list[Order] = []
+    orders: list[TrialOrder] = []
     start = trainer.start
 
-    def noted(order: Order) -> dict[str, object]:
+    def noted(order: TrialOrder) -> Started | Ending:
         orders.append(order)
         return start(order)
 
@@ -285,7 +286,9 @@ def test_the_search_s_own_seed_gives_what_the_search_gave(folder: Path, trainer:
     assert order.config.train.seed == 2026
     own = order.config.model_copy(update={"train": run.config.train})
     again = folder / "again"
-    trainer.start(Order(config=own, machine_types=order.machine_types, score_at=order.score_at, folder=str(again)))
+    trainer.start(
+        TrialOrder(config=own, machine_types=order.machine_types, score_at=order.score_at, folder=str(again))
+    )
     trainer.epoch(1)
     uid = Path(order.folder).parent.name
     first, second = (
@@ -301,33 +304,31 @@ def test_nothing_is_confirmed_while_trials_still_run(small_shards: Path, tmp_pat
     studies = open_studies(tmp_path / "run", run, take_over=True)[0]
     searcher = StudySearcher(studies, run, tmp_path / "run", on_event=lambda event: None, total=2)
     first, second = (searcher.suggest(number) for number in ("1", "2"))
-    assert {"seed", "folder"}.isdisjoint({*first, *second})
+    uids = [assigned(one).name for one in (first, second)]
+    assert {(assigned(one).seed, assigned(one).folder) for one in (first, second)} == {(None, None)}
     assert searcher.suggest("3") is None
     end(searcher, "1", {"fan": 0.6, "pump": 0.5})
     assert searcher.suggest("3") is None
     assert not (tmp_path / "run" / PLAN).exists()
     end(searcher, "2", {"fan": 0.7, "pump": 0.4})
     suggested = [searcher.suggest(str(number)) for number in range(3, 8)]
-    assert [one["seed"] for one in suggested[:4]] == [2024, 2024, 2025, 2025]
-    assert {one["folder"] for one in suggested[:4]} == {
-        f"{uid}/seed-{seed}" for uid in (first["uid"], second["uid"]) for seed in (2024, 2025)
-    }
+    trainings = [assigned(one) for one in suggested[:4]]
+    assert [one.seed for one in trainings] == [2024, 2024, 2025, 2025]
+    assert {one.folder for one in trainings} == {f"{uid}/seed-{seed}" for uid in uids for seed in (2024, 2025)}
     assert suggested[4] is None  # what runs may yet be lost, and have to begin again
     searcher.on_trial_complete("3", {"done": False})  # stopped before its last epoch
     searcher.on_trial_complete("4", error=True)
     assert outcomes(tmp_path / "run") == {}
     assert searcher.suggest("8") == suggested[1]
     end(searcher, "5", {"fan": 0.6, "pump": 0.5})
-    assert outcomes(tmp_path / "run") == {suggested[2]["folder"]: "complete"}
+    assert outcomes(tmp_path / "run") == {trainings[2].folder: "complete"}
     end(searcher, "6", {"fan": 0.6, "pump": 0.5})
     end(searcher, "8", {"fan": 0.6, "pump": 0.5})
     assert searcher.suggest("9") == Searcher.FINISHED
 
 
 def end(searcher: StudySearcher, trial_id: str, objective: dict[str, float]) -> None:
-    choosing = {name: {"auc": value, "pauc": value, "mauc": value} for name, value in objective.items()}
-    report = {"epoch": 1, "objective": objective, "choosing": choosing}
-    result = {"report": json.dumps(report), "done": True}
+    result = trained(1, objective, done=True)
     searcher.judge(trial_id, result)
     searcher.on_trial_complete(trial_id, result)
 

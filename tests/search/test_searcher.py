@@ -1,7 +1,6 @@
 """What the searcher makes of trials that are lost with their process or their lane."""
 
 import itertools
-import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,8 @@ from asd_ray.search.events import Begun, Ended, Event, Left
 from asd_ray.search.searcher import DEATHS, LOST_LANES, StudySearcher
 from asd_ray.search.space import load_space
 from asd_ray.search.studies.storage import open_studies
+from asd_ray.training.messages import End
+from tests.messages import assigned, ended, trained
 
 Told = list[Event]
 
@@ -38,6 +39,14 @@ def searcher(shards: Path, tmp_path: Path, told: Told) -> StudySearcher:
     return StudySearcher(studies, run, tmp_path, on_event=told.append, total=2)
 
 
+def lose(searcher: StudySearcher, number: str, end: End | None) -> None:
+    """A trial is lost with its process (None), or with its lane."""
+    if end is None:
+        searcher.on_trial_complete(number, error=True)
+    else:
+        searcher.on_trial_complete(number, ended(end, "gone"))
+
+
 def state_of(searcher: StudySearcher, uid: str) -> tuple[TrialState, str]:
     name, _, number = uid.rpartition("-")
     trial: optuna.trial.FrozenTrial = searcher.studies.trials(name)[int(number)]
@@ -48,10 +57,10 @@ def test_a_lost_trial_is_handed_out_again_before_any_new_one(searcher: StudySear
     first = searcher.suggest("1")
     searcher.on_trial_complete("1", error=True)
     assert searcher.suggest("2") == first
-    uid = first["uid"]
+    uid = assigned(first).name
     assert [(type(event), event.name) for event in told] == [(Begun, uid), (Left, uid), (Begun, uid)]
     second = searcher.suggest("3")
-    assert second["uid"] != first["uid"]
+    assert assigned(second).name != uid
 
 
 def test_nothing_is_finished_while_a_running_trial_may_be_lost(searcher: StudySearcher) -> None:
@@ -63,15 +72,15 @@ def test_nothing_is_finished_while_a_running_trial_may_be_lost(searcher: StudySe
 
 
 def test_a_trial_that_kills_its_process_time_after_time_has_failed(searcher: StudySearcher, told: Told) -> None:
-    uid = searcher.suggest("0")["uid"]
+    uid = assigned(searcher.suggest("0")).name
     for death in range(DEATHS):
-        searcher.errors[str(death)] = "it ran out of memory"
+        searcher.note_death(str(death), "it ran out of memory")
         assert state_of(searcher, uid)[0] is TrialState.RUNNING
         searcher.on_trial_complete(str(death), error=True)
         if death + 1 < DEATHS:
-            assert searcher.suggest(str(death + 1))["uid"] == uid
+            assert assigned(searcher.suggest(str(death + 1))).name == uid
     assert state_of(searcher, uid) == (TrialState.FAIL, f"its process died {DEATHS} times: it ran out of memory")
-    assert searcher.suggest("next")["uid"] != uid
+    assert assigned(searcher.suggest("next")).name != uid
     assert not searcher.trouble
     assert [event.outcome for event in told if isinstance(event, Ended)] == ["failed"]
 
@@ -79,35 +88,31 @@ def test_a_trial_that_kills_its_process_time_after_time_has_failed(searcher: Stu
 def test_a_trial_over_which_lanes_fall_silent_has_failed_and_does_not_stop_the_search(
     searcher: StudySearcher,
 ) -> None:
-    uid = searcher.suggest("0")["uid"]
+    uid = assigned(searcher.suggest("0")).name
     for loss in range(DEATHS):
-        searcher.errors[str(loss)] = "asd_ray.lanes.link.LaneStuckError: no sign of life"
-        searcher.on_trial_complete(str(loss), error=True)
+        searcher.on_trial_complete(str(loss), ended(End.LANE_STUCK, "no sign of life"))
         searcher.suggest(str(loss + 1))
     assert state_of(searcher, uid)[0] is TrialState.FAIL
     assert not searcher.trouble
 
 
 def test_a_trial_that_gets_on_between_its_losses_goes_on(searcher: StudySearcher) -> None:
-    uid = searcher.suggest("0")["uid"]
+    uid = assigned(searcher.suggest("0")).name
     for loss in range(2 * LOST_LANES):
-        report = {"epoch": loss + 1, "objective": {}, "choosing": {}}
-        searcher.judge(str(loss), {"report": json.dumps(report)})
-        searcher.errors[str(loss)] = ("ActorDiedError", "LaneError: gone", "LaneStuckError: gone")[loss % 3]
-        searcher.on_trial_complete(str(loss), error=True)
-        assert searcher.suggest(str(loss + 1))["uid"] == uid
+        searcher.judge(str(loss), trained(loss + 1))
+        lose(searcher, str(loss), (None, End.LANE_ENDED, End.LANE_STUCK)[loss % 3])
+        assert assigned(searcher.suggest(str(loss + 1))).name == uid
     assert state_of(searcher, uid)[0] is TrialState.RUNNING
     assert not searcher.trouble
 
 
 def test_lanes_that_are_lost_time_after_time_stop_the_search_and_not_the_trial(searcher: StudySearcher) -> None:
-    uid = searcher.suggest("0")["uid"]
+    uid = assigned(searcher.suggest("0")).name
     for loss in range(LOST_LANES):
-        searcher.errors[str(loss)] = "LaneError: every lane has ended"
-        searcher.on_trial_complete(str(loss), error=True)
+        searcher.on_trial_complete(str(loss), ended(End.LANE_ENDED, "every lane has ended"))
         if loss + 1 < LOST_LANES:
-            assert searcher.suggest(str(loss + 1))["uid"] == uid
-    assert searcher.trouble == "LaneError: every lane has ended"
+            assert assigned(searcher.suggest(str(loss + 1))).name == uid
+    assert searcher.trouble == "every lane has ended"
     assert searcher.suggest("next") == Searcher.FINISHED
     assert state_of(searcher, uid)[0] is TrialState.RUNNING  # the next call adopts it
 
@@ -135,8 +140,8 @@ class Tuned:
             if not isinstance(order, dict):
                 assert self.running or order == Searcher.FINISHED  # or Tune would wait for ever
                 break
-            assert order["uid"] not in {uid for uid, _ in self.running.values()} | set(self.ended)
-            self.running[number] = (order["uid"], 0)
+            assert assigned(order).name not in {uid for uid, _ in self.running.values()} | set(self.ended)
+            self.running[number] = (assigned(order).name, 0)
         if not self.running:
             return False
         number = self.rng.choice(sorted(self.running))
@@ -144,25 +149,21 @@ class Tuned:
         if what < 0.25 and self.running[number] not in self._lost:
             self._lose(number)
         elif what < 0.3:
-            self._end(number, {"failed": "the loss is nan", "done": True})
+            self._end(number, ended(End.FAILED, "the loss is nan"))
         else:
             self._train(number)
         return True
 
     def _lose(self, number: str) -> None:
         self._lost.add(self.running.pop(number))
-        self.searcher.errors[number] = self.rng.choice(
-            ("ActorDiedError", "LaneError: gone", "LaneStuckError: gone")
-        )
-        self.searcher.on_trial_complete(number, error=True)
+        lose(self.searcher, number, self.rng.choice((None, End.LANE_ENDED, End.LANE_STUCK)))
 
     def _train(self, number: str) -> None:
         uid, epoch = self.running[number]
         self.running[number] = (uid, epoch + 1)
         values = random.Random(f"{uid} {epoch + 1}")  # those of the trial, however often it is replayed
         objective = {name: values.random() for name in self.searcher.studies.machine_types}
-        report = {"epoch": epoch + 1, "objective": objective, "choosing": {}}
-        result = {"report": json.dumps(report), "done": epoch + 1 == EPOCHS}
+        result = trained(epoch + 1, objective, done=epoch + 1 == EPOCHS)
         if self.searcher.judge(number, result) or result["done"]:
             self._end(number, result)
 

@@ -14,7 +14,7 @@ from asd_ray.errors import InputError
 from asd_ray.files.strict_yaml import dump
 from asd_ray.files.writing import write_whole
 from asd_ray.scoring.protocol import Protocol, assign_roles
-from asd_ray.search.confirmation import Confirmation, Outcome, Training, open_confirmation
+from asd_ray.search.confirmation import Confirmation, SeedOutcome, SeedTraining, open_confirmation
 from asd_ray.search.runfolder import CLIPS as CLIPS_FILE
 from asd_ray.search.runfolder import JOURNAL, RUN, Run, read_run
 from asd_ray.search.studies.journal import run_lock
@@ -202,7 +202,7 @@ def confirm(folder: Path, *, winner: str) -> Confirmation:
     confirmation = open_confirmation(folder, run, studies)
     for training in confirmation.trainings():
         value = 0.9 if training.candidate.uid == winner else 0.6
-        confirmation.end(training, Outcome(outcome="complete", objective=dict.fromkeys(TYPES, value)))
+        confirmation.end(training, SeedOutcome(outcome="complete", objective=dict.fromkeys(TYPES, value)))
     return confirmation
 
 
@@ -224,7 +224,7 @@ def test_while_a_confirmation_is_not_finished_it_says_nothing(old: Path, tmp_pat
     (chosen, trial), (second, _) = studies.ranking("fan")[:2]
     confirmation = confirm(old, winner=second)
     candidate = next(one for one in confirmation.plan.candidates if one.uid == second)
-    outcome = old / "trials" / Training(candidate, confirmation.plan.seeds[0]).place / "outcome.json"
+    outcome = old / "trials" / SeedTraining(candidate, confirmation.plan.seeds[0]).folder / "outcome.json"
     assert json.loads(outcome.read_text())["outcome"] == "complete"
     outcome.unlink()
     starts = read_starts(tmp_path / "new", warm(old, "train.epochs=5"), clips=CLIPS)

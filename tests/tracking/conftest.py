@@ -8,6 +8,7 @@ from asd_ray.search.events import Begun, Ended, EpochDone
 from asd_ray.search.runfolder import Run
 from asd_ray.search.studies.trial_store import Outcome, Proposal
 from tests.local_search import begin
+from tests.messages import metrics_of, report_of
 
 PARAMS = {"margin": 0.5, "scale": 30.0}
 
@@ -22,16 +23,14 @@ def begun(name: str = "fan-1", *, seed: int | None = None) -> Begun:
 
 
 def epoch_done(name: str, epoch: int) -> EpochDone:
-    fan = {"auc": 0.75, "pauc": None, "mauc": 0.5, "per_id": {}, "num_normal": 4}
-    report = {
-        "epoch": epoch,
-        "train_loss": 1 / epoch,
-        "valid_loss": float("nan"),
-        "learning_rate": 1e-3,
-        "seconds": 0.5,
-        "objective": {"fan": 0.125 * epoch},
-        "choosing": {"fan": fan},
-    }
+    report = report_of(
+        epoch,
+        train_loss=1 / epoch,
+        valid_loss=float("nan"),
+        seconds=0.5,
+        objective={"fan": 0.125 * epoch},
+        choosing={"fan": metrics_of(0.75, pauc=None, mauc=0.5)},
+    )
     return EpochDone(name=name, report=report, lane="")
 
 

@@ -120,12 +120,12 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.training.checkpoint import save
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     save(Path(sys.argv[1]), {"epoch": 3, "weights": torch.zeros(100_000)})
-except InputError as error:
+except EnvironmentFailure as error:
     print(error)
 """
 

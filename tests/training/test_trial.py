@@ -15,7 +15,7 @@ from asd_ray.data.resident import Resident
 from asd_ray.scoring.scores import OF_EMBEDDINGS
 from asd_ray.training import checkpoint
 from asd_ray.training.loop import score_clips
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import EpochReport, TrialOrder, to_plain
 from asd_ray.training.trial import Trial
 from tests.training.conftest import TYPES
 
@@ -27,7 +27,7 @@ def start(clips: Resident, config: RunConfig, tmp_path: Path) -> Start:
     """`start("train.seed=1", rank=1)`: a fresh Trial on the folder `trial`."""
 
     def make(*settings: str, rank: int = 0, world: int = 1, folder: str = "trial") -> Trial:
-        order = Order(
+        order = TrialOrder(
             config=replace_settings(config, settings),
             machine_types=("fan", "pump"),
             score_at=(1, 3),
@@ -38,8 +38,8 @@ def start(clips: Resident, config: RunConfig, tmp_path: Path) -> Start:
     return make
 
 
-def timeless(report: Report) -> Report:
-    return {name: value for name, value in report.items() if name != "seconds"}
+def timeless(report: EpochReport) -> EpochReport:
+    return replace(report, seconds=0.0)
 
 
 def test_an_epoch_asked_for_twice_is_trained_once(start: Start) -> None:
@@ -47,7 +47,7 @@ def test_an_epoch_asked_for_twice_is_trained_once(start: Start) -> None:
     first = trial.epoch(2)
     assert trial.training.epoch == 2
     assert trial.epoch(2) is first
-    assert trial.epoch(1)["epoch"] == 1
+    assert trial.epoch(1).epoch == 1
     assert trial.training.epoch == 2
 
 
@@ -59,7 +59,7 @@ def test_the_files_hold_the_state_the_metrics_and_the_scores(
     folder = tmp_path / "trial"
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["metrics.json", "scores.parquet", "state.pt", "state.pt.previous"]
-    assert json.loads((folder / "metrics.json").read_text()) == reports
+    assert json.loads((folder / "metrics.json").read_text()) == [to_plain(report) for report in reports]
     table = pq.read_table(folder / "scores.parquet")
     assert table.column_names == [
         "clip_id",
@@ -80,11 +80,11 @@ def test_the_files_hold_the_state_the_metrics_and_the_scores(
 def test_a_report_holds_plain_values_and_the_objective_where_test_clips_were_scored(start: Start) -> None:
     trial = start()
     report = trial.epoch(1)
-    json.dumps(report, allow_nan=False)
-    assert set(report["objective"]) == set(report["choosing"]) == {"fan", "pump"}
-    for name, value in report["objective"].items():
-        assert value == (report["choosing"][name]["auc"] + report["choosing"][name]["pauc"]) / 2
-    assert trial.epoch(2)["objective"] == {}
+    json.dumps(to_plain(report), allow_nan=False)
+    assert set(report.objective) == set(report.choosing) == {"fan", "pump"}
+    for name, value in report.objective.items():
+        assert value == (report.choosing[name].auc + report.choosing[name].pauc) / 2
+    assert trial.epoch(2).objective == {}
 
 
 def test_a_trial_goes_on_from_its_folder_as_if_nothing_had_happened(start: Start, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_state_of_another_config_is_ignored(start: Start, setting: str) -> N
     start().epoch(1)
     other = start(setting)
     assert (other.training.epoch, other.history) == (0, {})
-    assert other.epoch(1)["epoch"] == 1
+    assert other.epoch(1).epoch == 1
 
 
 def test_the_state_is_taken_on_by_other_lanes_and_larger_searches(start: Start) -> None:
@@ -131,14 +131,14 @@ def test_the_state_is_taken_on_by_other_lanes_and_larger_searches(start: Start) 
 
 def test_only_the_first_worker_writes(start: Start, tmp_path: Path) -> None:
     report = start(rank=1, world=2).epoch(1)
-    assert report["objective"] == {}
+    assert report.objective == {}
     assert not (tmp_path / "trial").exists()
 
 
 def test_the_objective_is_the_configured_one(start: Start) -> None:
     trial = start("score.objective=pauc")
     report = trial.epoch(1)
-    assert report["objective"] == {name: found["pauc"] for name, found in report["choosing"].items()}
+    assert report.objective == {name: found.pauc for name, found in report.choosing.items()}
 
 
 def test_the_proxy_is_read_by_the_score_that_it_would_choose_itself(start: Start) -> None:

@@ -5,6 +5,7 @@ import io
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch
 
 from asd_ray.config import RunConfig
 from asd_ray.data.resident import Resident
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.training import checkpoint
-from asd_ray.training.messages import Order, Report
+from asd_ray.training.messages import EpochReport, TrialOrder
 from asd_ray.training.trial import Trial
 from tests.disk import mounted
 
@@ -60,25 +61,25 @@ def start(clips: Resident, config: RunConfig) -> Callable[[Path], Trial]:
     torch.set_num_threads(1)
 
     def make(folder: Path) -> Trial:
-        order = Order(config=config, machine_types=("fan", "pump"), score_at=(1, 3), folder=str(folder))
+        order = TrialOrder(config=config, machine_types=("fan", "pump"), score_at=(1, 3), folder=str(folder))
         return Trial(order, clips, num_classes=4, device=torch.device("cpu"))
 
     return make
 
 
 @pytest.fixture
-def whole(made: dict[str, Any], start: Callable[[Path], Trial]) -> list[Report]:
+def whole(made: dict[str, Any], start: Callable[[Path], Trial]) -> list[EpochReport]:
     """The reports of three epochs that nothing disturbed; their files are in `made`."""
     if "reports" not in made:
         trial = start(made["folder"])
         made["reports"] = [timeless(trial.epoch(epoch)) for epoch in (1, 2, 3)]
         made["weights"] = trial.training.state_dict()["module"]
-    reports: list[Report] = made["reports"]
+    reports: list[EpochReport] = made["reports"]
     return reports
 
 
-def timeless(report: Report) -> Report:
-    return {name: value for name, value in report.items() if name != "seconds"}
+def timeless(report: EpochReport) -> EpochReport:
+    return replace(report, seconds=0.0)
 
 
 def assert_ends_as_the_whole_one(trial: Trial, made: dict[str, Any]) -> None:
@@ -94,7 +95,7 @@ def assert_ends_as_the_whole_one(trial: Trial, made: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_state_costs_exactly_one_epoch(
-    name: str, whole: list[Report], made: dict[str, Any], start: Callable[[Path], Trial], tmp_path: Path
+    name: str, whole: list[EpochReport], made: dict[str, Any], start: Callable[[Path], Trial], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(made["folder"], tmp_path / "trial"))
     state = folder / "state.pt"
@@ -117,7 +118,7 @@ def count_epochs(trial: Trial) -> Callable[[], int]:
 
 @pytest.mark.parametrize("damage", ["zero bytes", "cut in the middle", "bit in the middle 0"])
 def test_with_both_states_damaged_a_trial_begins_anew(
-    damage: str, whole: list[Report], made: dict[str, Any], start: Callable[[Path], Trial], tmp_path: Path
+    damage: str, whole: list[EpochReport], made: dict[str, Any], start: Callable[[Path], Trial], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(made["folder"], tmp_path / "trial"))
     for path in (folder / "state.pt", checkpoint.previous(folder / "state.pt")):
@@ -149,7 +150,7 @@ def with_other_layers(state: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("change", [other_version, without_optimizer, without_history, with_other_layers])
 def test_whole_states_of_another_make_are_not_used_and_the_trial_begins_anew(
     change: Callable[[dict[str, Any]], dict[str, Any]],
-    whole: list[Report],
+    whole: list[EpochReport],
     made: dict[str, Any],
     start: Callable[[Path], Trial],
     tmp_path: Path,
@@ -166,7 +167,7 @@ def test_whole_states_of_another_make_are_not_used_and_the_trial_begins_anew(
 
 
 def test_a_full_disk_is_named_leaves_the_states_whole_and_with_space_the_trial_goes_on(
-    whole: list[Report], made: dict[str, Any], start: Callable[[Path], Trial], tmp_path: Path
+    whole: list[EpochReport], made: dict[str, Any], start: Callable[[Path], Trial], tmp_path: Path
 ) -> None:
     with mounted(tmp_path / "disk") as disk:
         folder = disk.folder / "trial"
@@ -175,7 +176,7 @@ def test_a_full_disk_is_named_leaves_the_states_whole_and_with_space_the_trial_g
         trial.epoch(2)
         states = {path.name: path.read_bytes() for path in folder.glob("state*")}
         disk.leave(len(states["state.pt"]) // 2)
-        with pytest.raises(InputError) as raised:
+        with pytest.raises(EnvironmentFailure) as raised:
             trial.epoch(3)
         assert str(raised.value) == (
             f"{folder / 'state.pt'}: cannot be written (No space left on device); free some space there"

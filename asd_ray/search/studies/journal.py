@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from asd_ray.errors import InputError
 from asd_ray.files.locks import folder_lock
-from asd_ray.files.writing import cannot_write, writing
+from asd_ray.files.writing import cannot_write, in_checked_folder, writing
 
 _CREATE_STUDY, _CREATE_TRIAL, _LAST_OPERATION = 0, 4, 10  # Optuna's numbers
 
@@ -37,15 +37,17 @@ class Journal(JournalFileBackend):
             raise cannot_write(path, error) from error
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Raises InputError, and leaves the journal as it was, when the disk fails."""
+        """Raises EnvironmentFailure, and leaves the journal as it was, when the disk fails."""
         path = Path(self._file_path)
-        size = path.stat().st_size
+        size = 0
         try:
+            size = path.stat().st_size
             super().append_logs(logs)
         except OSError as error:
             with suppress(OSError):  # a disk that fails at this too leaves a torn line: mended at the next start
                 os.truncate(path, size)
-            raise cannot_write(path, error) from error
+            with in_checked_folder():
+                raise cannot_write(path, error) from error
 
 
 def repair_journal(path: Path) -> int:

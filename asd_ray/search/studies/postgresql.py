@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.files.locks import this_process
 from asd_ray.search.runfolder import Kept
 
@@ -172,13 +172,19 @@ class PostgreSQLStore:
         return get_storage(storage), 0
 
     def _connect(self) -> "Connection[Any]":
-        """Every connection but the first follows a lost one; the lock may be lost as well."""
-        if self._holder is not None:
-            with suppress(Exception):
-                self._holder.execute("SELECT 1")
-            if self._holder.broken or self._holder.closed:
-                self._hold()
-        self._connections.append(self._server.connect())
+        """Every connection but the first follows a lost one; the lock may be lost as well.
+
+        The server has let us in before: what fails now is the server.
+        """
+        try:
+            if self._holder is not None:
+                with suppress(Exception):
+                    self._holder.execute("SELECT 1")
+                if self._holder.broken or self._holder.closed:
+                    self._hold()
+            self._connections.append(self._server.connect())
+        except InputError as error:
+            raise EnvironmentFailure(str(error)) from error
         return self._connections[-1]
 
     def _hold(self) -> None:
@@ -202,7 +208,7 @@ class PostgreSQLStore:
             yield
 
     def _translate(self, context: Any) -> None:
-        """A lost connection or a full disk becomes an InputError; what Optuna tries again (class 40) does not."""
+        """A lost connection or full disk is an EnvironmentFailure; what Optuna tries again (class 40) is none."""
         error = context.original_exception
         psycopg = _driver(self.kept.place)
         kinds = (
@@ -212,7 +218,7 @@ class PostgreSQLStore:
         )
         retried = (getattr(error, "sqlstate", None) or "").startswith("40")
         if isinstance(error, kinds) and not retried and not context.is_pre_ping:
-            raise self._server.trouble(error) from error
+            raise EnvironmentFailure(str(self._server.trouble(error))) from error
 
 
 class _OneRun(RDBStorage):

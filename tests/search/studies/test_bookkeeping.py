@@ -1,6 +1,5 @@
 """Deadlines and the stopping rule: on a scripted clock, and on studies with a scripted objective."""
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from asd_ray.search.studies.bookkeeping import Gain, gain_of
 from asd_ray.search.studies.storage import open_studies as open_studies_of
 from asd_ray.search.studies.studies import Proposal, Studies
 from asd_ray.search.studies.trial_store import TAUGHT
+from tests.messages import assigned, trained
 from tests.search.test_warm_start import make_run
 
 TYPES = ("fan", "pump", "valve")
@@ -178,8 +178,7 @@ def open_searcher(folder: Path, deadline: Deadline, **search: object) -> StudySe
 
 def epoch_result(epoch: int) -> dict[str, object]:
     values = dict.fromkeys(TYPES, 0.5)
-    report = {"epoch": epoch, "objective": values if epoch == 3 else {}, "choosing": {}}
-    return {"report": json.dumps(report), "done": epoch == 3}
+    return trained(epoch, values if epoch == 3 else {}, done=epoch == 3)
 
 
 def states(searcher: StudySearcher) -> list[TrialState]:
@@ -192,8 +191,8 @@ def test_at_the_deadline_no_trial_begins_and_running_ones_stop_after_their_epoch
     now = [0.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
     searcher = open_searcher(tmp_path, Deadline(1.0))
-    assert searcher.suggest("a")["uid"] == "fan-0"
-    assert searcher.suggest("b")["uid"] == "pump-1"
+    assert assigned(searcher.suggest("a")).name == "fan-0"
+    assert assigned(searcher.suggest("b")).name == "pump-1"
     assert not searcher.judge("a", epoch_result(1))
     now[0] = 3600.0
     assert searcher.suggest("c") == Searcher.FINISHED
@@ -205,8 +204,8 @@ def test_at_the_deadline_no_trial_begins_and_running_ones_stop_after_their_epoch
     assert states(searcher) == [TrialState.RUNNING, TrialState.COMPLETE]
     again = open_searcher(tmp_path, Deadline())
     assert again.studies.num_missing == 6 - 1
-    assert again.suggest("d")["uid"] == "fan-0"
-    assert again.suggest("e")["uid"] == "valve-2"
+    assert assigned(again.suggest("d")).name == "fan-0"
+    assert assigned(again.suggest("e")).name == "valve-2"
 
 
 def test_a_search_that_gains_nothing_waits_for_what_is_running_before_it_ends(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ import resource, sys
 from pathlib import Path
 import optuna
 from optuna.storages import JournalStorage
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.search.studies.journal import Journal
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 path = Path(sys.argv[1])
@@ -179,7 +179,7 @@ limit = path.stat().st_size + int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 try:
     study.ask()
-except InputError as error:
+except EnvironmentFailure as error:
     print(error)
 size = path.stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

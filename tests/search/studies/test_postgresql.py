@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.files.paths import place as place_of
 from asd_ray.search.runfolder import RUN, open_run
 from asd_ray.search.studies.journal import run_lock
@@ -112,11 +112,11 @@ def test_a_server_that_goes_away_ends_the_search_in_one_line_and_nothing_is_lost
         studies.report(proposal.uid, 1, objective(proposal, 1))
         before = content(studies)
         restarted.stop()
-        with pytest.raises(InputError) as raised:
+        with pytest.raises(EnvironmentFailure) as raised:
             finish(studies, proposal)
         assert_one_line_without_secrets(raised.value)
         assert f"PostgreSQL at {restarted.place}: " in str(raised.value)
-        with pytest.raises(InputError, match="Connection refused"):
+        with pytest.raises(EnvironmentFailure, match="Connection refused"):
             studies.ask()
     restarted.start()
     with place.studies() as studies:
@@ -135,7 +135,7 @@ def test_the_lock_that_was_lost_with_its_server_and_taken_by_another_ends_the_se
     with place.studies() as studies:
         restarted.stop()
         restarted.start()
-        with second(place), pytest.raises(InputError, match="in use by process"):  # type: ignore[attr-defined]
+        with second(place), pytest.raises(EnvironmentFailure, match="in use by process"):  # type: ignore[attr-defined]
             studies.ask()
 
 
@@ -186,7 +186,7 @@ def test_a_server_that_refuses_in_the_middle_ends_the_search_in_one_line(
         with place.studies() as studies:
             search(studies, stop_after=1)
             connection.execute("REVOKE INSERT ON trials FROM writer")
-            with pytest.raises(InputError, match="permission denied for table trials") as raised:
+            with pytest.raises(EnvironmentFailure, match="permission denied for table trials") as raised:
                 studies.ask()
             assert_one_line_without_secrets(raised.value)
             connection.execute("GRANT INSERT ON trials TO writer")

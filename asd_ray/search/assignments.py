@@ -1,0 +1,82 @@
+"""What the trials of Tune are at work on, by Tune's id of the trial, and what was lost on the way."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from asd_ray.search.confirmation import SeedTraining
+from asd_ray.search.studies.trial_store import Proposal
+from asd_ray.training.messages import Assignment, EpochReport
+
+Work = Proposal | SeedTraining  # a trial of the search, or a training that confirms one
+
+
+@dataclass(slots=True, kw_only=True)
+class Assigned:
+    """One of them."""
+
+    assignment: Assignment
+    work: Work
+    last: EpochReport | None = None  # the latest
+    pruned: bool = False
+    stopping: bool = False  # for the deadline
+    died_of: str = "its process died"
+
+    @property
+    def epoch(self) -> int:
+        """The last one that was trained; 0 before the first."""
+        return self.last.epoch if self.last else 0
+
+
+class Assignments:
+    """All of them."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[str, Assigned] = {}
+        self._again: list[Assigned] = []  # lost with a process or a lane, to be begun again
+        self._losses: Counter[tuple[str, int]] = Counter()  # by name, and the last epoch before
+
+    def __len__(self) -> int:
+        """How many are at work."""
+        return len(self._at_work)
+
+    def __getitem__(self, trial_id: str) -> Assigned:
+        return self._at_work[trial_id]
+
+    def __contains__(self, trial_id: str) -> bool:
+        return trial_id in self._at_work
+
+    @property
+    def begun(self) -> int:
+        """How many are at work or are to be begun again."""
+        return len(self._at_work) + len(self._again)
+
+    def count(self, kind: type[Work]) -> int:
+        """How many of a kind are at work."""
+        return sum(isinstance(one.work, kind) for one in self._at_work.values())
+
+    def begin(self, trial_id: str, assigned: Assigned) -> None:
+        self._at_work[trial_id] = assigned
+
+    def next_again(self) -> Assigned | None:
+        """The next that was lost; it goes on from its last epoch."""
+        if not self._again:
+            return None
+        lost = self._again.pop(0)
+        return Assigned(assignment=lost.assignment, work=lost.work)
+
+    def end(self, trial_id: str) -> Assigned | None:
+        """It is at work no more; None where it never was."""
+        return self._at_work.pop(trial_id, None)
+
+    def count_loss(self, lost: Assigned) -> int:
+        """How often it has been lost after the same epoch, this time included.
+
+        Losses after different epochs do not add up: where machines come and go, a long trial may be lost often,
+        and still goes on.
+        """
+        after = (lost.assignment.name, lost.epoch)
+        self._losses[after] += 1
+        return self._losses[after]
+
+    def begin_again(self, lost: Assigned) -> None:
+        self._again.append(lost)
