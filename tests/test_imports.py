@@ -23,9 +23,10 @@ make_score(PUBLISHED).score(Outputs(logits_BC, logits_BC, logits_BC, numpy.array
         ("import asd_ray.lanes.mailbox", ("numpy", "ray", "torch")),
         ("import asd_ray.lanes.serve", (*STATISTICS, *SERVERS, "optuna")),
         ("import asd_ray.api", (*STATISTICS, *SERVERS, "ray", "torch")),
+        ("import asd_ray.tracking.tensorboard", (*STATISTICS, "boto3", "ray", "tensorboardX", "torch")),
         (PUBLISHED, ("matplotlib", "scipy.stats", "sklearn")),
     ],
-    ids=["config", "mailbox", "worker", "driver", "published score"],
+    ids=["config", "mailbox", "worker", "driver", "tracker", "published score"],
 )
 def test_a_process_imports_no_library_that_it_does_not_need(code: str, unwanted: tuple[str, ...]):
     asked = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules.keys() & set({unwanted})))) "
