@@ -37,10 +37,7 @@ corpus of synthetic machines, with one trial of one epoch:
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +54,7 @@ from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, PUBLISHED, best_score, check_score
 from asd_ray.search import runfolder
 from asd_ray.search.driver import run_search
-from asd_ray.search.events import EpochDone, Event, OnEvent
+from asd_ray.search.events import OnEvent
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.studies.journal import run_lock
 from asd_ray.search.studies.storage import check_storable, find_store
@@ -213,10 +210,7 @@ def search(
             run = runfolder.open_run(folder, run, clips=plan.clips)
             for name, reason in run.not_searchable.items():
                 on_event(f"{name} is trained on but not searched: {reason}")
-            with (
-                tracked(trackers, folder, run, on_event) as tell_all,
-                imported_meanwhile(tell_all) as on_event_of_all,
-            ):
+            with tracked(trackers, folder, run, on_event) as on_event_of_all:
                 finished = run_search(
                     folder,
                     run,
@@ -266,29 +260,6 @@ def find_finished(
     for line in (*starts.lines, *lines):
         on_event(line)
     return ending
-
-
-@contextmanager
-def imported_meanwhile(on_event: OnEvent) -> Iterator[OnEvent]:
-    """What to call instead of `on_event`: once lanes train, and the driver waits, a thread imports for the report.
-
-    What the report draws and fits with takes two seconds to import. An error of that is raised where the report
-    imports it again.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="imports") as thread:
-        begun: list[Future[None]] = []
-
-        def heard(event: Event) -> None:
-            on_event(event)
-            if isinstance(event, EpochDone) and not begun:
-                begun.append(thread.submit(_import_report))
-
-        yield heard
-
-
-def _import_report() -> None:
-    for name in ("asd_ray.report.render", "asd_ray.report.panels", "asd_ray.report.worst", "scipy.stats"):
-        import_module(name)
 
 
 def _plan(
