@@ -151,7 +151,7 @@ def _end(
     if search.confirm and confirmation is None and not unfinished:
         # All trials have ended, and nobody has decided what to confirm: the report says how far that has come.
         confirmation = open_confirmation(folder, run, studies)
-    stopped = ()
+    stopped: tuple[str, ...] = ()
     if studies.resting and studies.count() < search.trials:
         stopped = (
             f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials",
