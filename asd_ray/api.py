@@ -47,7 +47,7 @@ from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.deadline import Deadline
 from asd_ray.errors import InputError
-from asd_ray.files.paths import place
+from asd_ray.files.paths import is_object, place
 from asd_ray.files.writing import remove_unfinished
 from asd_ray.models import check_class_types, check_packages, find_system
 from asd_ray.scoring.metrics import PROXY
@@ -58,13 +58,14 @@ from asd_ray.search.events import OnEvent
 from asd_ray.search.space import SearchSpace, load_space
 from asd_ray.search.studies.journal import run_lock
 from asd_ray.search.studies.storage import check_storable, find_store
-from asd_ray.search.warm_start import read_starts
+from asd_ray.search.warm_start import Starts, read_starts
 from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
 from asd_ray.training.messages import EpochReport
 
 # What reports, detectors and forecasts need takes seconds to import: torch, matplotlib. A search starts Ray first.
 if TYPE_CHECKING:
+    from asd_ray.report.finished import Ending
     from asd_ray.report.summary import Summary
     from asd_ray.scoring.detector import score
     from asd_ray.search.forecast import Forecast
@@ -199,24 +200,18 @@ def search(
     the same call goes on.
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
-    check_storable(folder, storage)
     deadline = deadline or Deadline(config.search.hours)
-    space, text = find_space(config, space_name)
-    plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
-    run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
-    space.check_against(run.config, plan.all_types, where=space_name)
-    check_class_types(run.systems, plan.class_types)
-    starts = read_starts(folder, run, clips=plan.clips, storage=storage)
+    run, plan, starts = _plan(shards, folder, config, space_name=space_name, storage=storage)
     with run_lock(folder, on_event=on_event):
         store = find_store(folder, storage)
         run = run.model_copy(update={"storage": store.kept, "calls": [call] if call else []})
         with store.held():
             remove_unfinished(folder)
-            runfolder.open_run(folder, run, clips=plan.clips)
+            run = runfolder.open_run(folder, run, clips=plan.clips)
             for name, reason in run.not_searchable.items():
                 on_event(f"{name} is trained on but not searched: {reason}")
             with tracked(trackers, folder, run, on_event) as on_event_of_all:
-                run_search(
+                finished = run_search(
                     folder,
                     run,
                     visible_labels=plan.visible_labels,
@@ -229,7 +224,55 @@ def search(
             remove_unfinished(folder)
             from asd_ray.report.render import rebuild
 
-            return rebuild(folder, store=store)
+            return rebuild(folder, store=store, finished=finished)
+
+
+def find_finished(
+    shards: Path | str,
+    folder: Path | str,
+    config: RunConfig,
+    *,
+    space_name: str,
+    on_event: OnEvent = lambda event: None,
+    storage: str | None = None,
+    call: str = "",
+) -> "Ending | None":
+    """How a search ended that has nothing left to do, if its report is there and nothing has changed since.
+
+    None where `search` is to be called: it was not finished, or something differs. The arguments, and what is
+    refused, are those of `search`; `on_event` hears what `search` would say.
+    """
+    from asd_ray.report.finished import FINISHED, read_finished
+
+    shards, folder = place(shards), place(folder)
+    if is_object(folder) or not (folder / FINISHED).exists():
+        return None
+    run, plan, starts = _plan(shards, folder, config, space_name=space_name, storage=storage)
+    with run_lock(folder, on_event=on_event):
+        kept = find_store(folder, storage).kept
+        run = run.model_copy(update={"storage": kept, "calls": [call] if call else []})
+        found = read_finished(folder, runfolder.continued(folder, run), clips=plan.clips)
+    if found is None or starts.is_new:
+        return None
+    ending, lines = found
+    for name, reason in run.not_searchable.items():
+        on_event(f"{name} is trained on but not searched: {reason}")
+    for line in (*starts.lines, *lines):
+        on_event(line)
+    return ending
+
+
+def _plan(
+    shards: Path, folder: Path, config: RunConfig, *, space_name: str, storage: str | None
+) -> tuple[runfolder.Run, runfolder.Plan, Starts]:
+    """What a call searches and begins from. Raises InputError for what a user can mend; writes nothing."""
+    check_storable(folder, storage)
+    space, text = find_space(config, space_name)
+    plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
+    run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
+    space.check_against(run.config, plan.all_types, where=space_name)
+    check_class_types(run.systems, plan.class_types)
+    return run, plan, read_starts(folder, run, clips=plan.clips, storage=storage)
 
 
 def train(

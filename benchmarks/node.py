@@ -37,6 +37,8 @@ from asd_ray.data.blocks import collect
 from asd_ray.data.prepare import prepare
 from asd_ray.data.resident import Clips
 from asd_ray.lanes import lane, serve
+from asd_ray.lanes.controller import WORK
+from asd_ray.lanes.handover import LaneWork
 from asd_ray.lanes.lane import Lane, LaneSettings
 from asd_ray.lanes.link import acquire
 from asd_ray.lanes.opening import read_clips
@@ -51,18 +53,18 @@ UP_S = 300.0
 PLAIN_CLIPS = 192
 
 
-def touching_serve(loop_config: dict[str, Any]) -> None:
+def touching_serve(loop_config: dict[str, LaneWork]) -> None:
     """The Train loop of a lane's worker, which reads all its clips before it takes commands."""
     come_up = serve._come_up
 
-    def reading(config: dict[str, Any], **place: int) -> Any:
-        server = come_up(config, **place)
+    def reading(work: LaneWork, **place: int) -> Any:
+        server = come_up(work, **place)
         clips: Clips = server._new_trial.keywords["clips"]
         read_all(clips)
         return server
 
     with patch.object(serve, "_come_up", reading):
-        serve.serve(loop_config)
+        serve.serve(loop_config[WORK])
 
 
 def read_all(clips: Clips) -> int:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from asd_ray.errors import DONE, FAILED, InputError, hide_passwords
 from asd_ray.files.paths import is_object, place
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what needs torch and ray is imported after parsing, so that
     from asd_ray.console.lines import View
     from asd_ray.data.manifest import Manifest
     from asd_ray.deadline import Deadline
+    from asd_ray.search.events import OnEvent
     from asd_ray.tracking.tracker import Tracker
 
 QUICK = "quick"  # the settings of a search without --data and --config
@@ -51,6 +52,15 @@ SHORT = {
     "confirm": "search.confirm",
     "seeds": "search.seeds",
 }
+
+
+class Searched(TypedDict):
+    """What a search and a look at its end are asked alike."""
+
+    space_name: str
+    storage: str | None
+    call: str
+    on_event: "OnEvent"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +171,7 @@ def main(arguments: argparse.Namespace) -> int:
     from asd_ray.data.manifest import Manifest
     from asd_ray.deadline import Deadline
     from asd_ray.errors import EnvironmentFailure
+    from asd_ray.report.finished import ending_of
     from asd_ray.search.studies.storage import check_storable
     from asd_ray.tracking.tensorboard import TensorBoard
 
@@ -179,26 +190,33 @@ def main(arguments: argparse.Namespace) -> int:
             open_view_of(manifest, config, deadline) as view,
             interruptible(f"interrupted; {go_on}", say=view.say),
         ):
-            summary = api.search(
-                shards,
-                folder,
-                config,
-                space_name=arguments.space,
-                storage=arguments.storage,
-                deadline=deadline,
-                address=joined,
-                call=f"{call_of('tune')} {called(arguments)}".rstrip(),
-                on_event=view.on_event,
-                trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
-            )
+            what: Searched = {
+                "space_name": arguments.space,
+                "storage": arguments.storage,
+                "call": f"{call_of('tune')} {called(arguments)}".rstrip(),
+                "on_event": view.on_event,
+            }
+            # A tracker that was asked for is told of this call, and may warn, even if there is nothing to do.
+            ending = None if trackers else api.find_finished(shards, folder, config, **what)
+            if ending is None:
+                summary = api.search(
+                    shards,
+                    folder,
+                    config,
+                    **what,
+                    deadline=deadline,
+                    address=joined,
+                    trackers=trackers if is_object(folder) else [TensorBoard(), *trackers],
+                )
+                ending = ending_of(summary)
     except KeyboardInterrupt as interrupt:
         return status_of(interrupt)
     except EnvironmentFailure as error:
         print(f"the search stopped: {error}", file=sys.stderr)
         print(go_on, file=sys.stderr)
         return FAILED
-    print_end(folder, summary)
-    return DONE if deadline.over or all(machine.handed_over for machine in summary.machines) else FAILED
+    print_end(folder, ending)
+    return DONE if deadline.over or ending.is_whole else FAILED
 
 
 def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from asd_ray.config import params_of
 from asd_ray.files.writing import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
+from asd_ray.report.finished import ending_of, sources_of, write_finished
 from asd_ray.report.published import TYPES, by_protocol, own_rows, published_rows
 from asd_ray.report.reading import summarise
 from asd_ray.report.response import spoken
@@ -44,13 +46,15 @@ SECTIONS = (
 )
 
 
-def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
+def rebuild(folder: Path, *, store: Store | None = None, finished: Sequence[str] | None = None) -> Summary:
     """Write report/, best/ and models/ anew from what is on disk. Raises InputError if it is no run folder.
 
-    Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`.
+    Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`. `finished` is what a search
+    said at its end that has nothing left to do: the same call again may then end at once (see `report.finished`).
     """
     from asd_ray.report.figures import trials_figure  # here: see `page`
 
+    sources = "" if finished is None else sources_of(folder)
     run, clips = runfolder.read_run(folder)
     studies, _ = open_studies(folder, run, take_over=False, store=store)
     summary = summarise(folder, run, clips=clips, studies=studies)
@@ -61,6 +65,8 @@ def rebuild(folder: Path, *, store: Store | None = None) -> Summary:
     write_whole(report / "trials.svg", trials_figure(summary))
     write_whole(report / "report.md", markdown(summary))
     write_whole(report / "index.html", page(summary))
+    if finished is not None:
+        write_finished(folder, run, sources=sources, ending=ending_of(summary), lines=finished)
     return summary
 
 

@@ -44,8 +44,10 @@ def run_search(
     starts: Starts | None = None,
     deadline: Deadline | None = None,
     address: str | None = None,
-) -> None:
+) -> tuple[str, ...] | None:
     """Run the trials that the run's total still lacks, then the trainings that confirm the best of them.
+
+    Gives what the same call again would say at its end, once nothing is left to do; None while something is.
 
     On this machine, or on the cluster at `address`, where lanes come and go with its nodes. Call it while holding
     the run's lock.
@@ -61,8 +63,7 @@ def run_search(
     deadline, missing = deadline or Deadline(), studies.num_missing
     to_confirm = count_to_confirm(folder, run, studies)
     if deadline.over or (not missing and not to_confirm):
-        _end(folder, run, studies, deadline=deadline, on_event=on_event)
-        return
+        return _end(folder, run, studies, deadline=deadline, on_event=on_event)
     with scratch_folder(folder) as scratch, environment(QUIET):
         searcher = _run_on_ray(
             folder,
@@ -75,7 +76,7 @@ def run_search(
             deadline=deadline,
             address=address,
         )
-    _end(folder, run, studies, deadline=deadline, on_event=on_event, searcher=searcher)
+    return _end(folder, run, studies, deadline=deadline, on_event=on_event, searcher=searcher)
 
 
 def _run_on_ray(
@@ -139,21 +140,29 @@ def _end(
     deadline: Deadline,
     on_event: OnEvent,
     searcher: "StudySearcher | None" = None,
-) -> None:
-    """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run."""
+) -> tuple[str, ...] | None:
+    """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run.
+
+    Gives the lines that are said of a search that is finished; None where it is not.
+    """
     search, left = run.config.search, searcher.left if searcher else []
     confirmation = searcher.confirmation if searcher else None
     unfinished = bool(left or studies.num_missing)
     if search.confirm and confirmation is None and not unfinished:
         # All trials have ended, and nobody has decided what to confirm: the report says how far that has come.
         confirmation = open_confirmation(folder, run, studies)
+    stopped: tuple[str, ...] = ()
+    if studies.resting and studies.count() < search.trials:
+        stopped = (
+            f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials",
+        )
     if deadline.over and (unfinished or (confirmation is not None and confirmation.waiting())):
         what = f"{', '.join(left)} left at the end of an epoch" if left else "nothing was running"
         on_event(f"{deadline.hours:g} hours are over, {what}; the same call goes on")
-    elif studies.resting and studies.count() < search.trials:
-        on_event(
-            f"{search.stop_when}, for any machine type: ended after {studies.count()} of {search.trials} trials"
-        )
+    else:
+        for line in stopped:
+            on_event(line)
+    return None if unfinished or count_to_confirm(folder, run, studies) else stopped
 
 
 @contextmanager

@@ -229,18 +229,27 @@ def refuse_other(path: Path, before: Run, run: Run) -> None:
         raise InputError(f"{path}: {difference}; use another --run, or the settings of this one")
 
 
+def continued(folder: Path, run: Run) -> Run:
+    """`run` as run.yaml is to have it: with the calls that searched there before.
+
+    Raises InputError if the folder holds another search.
+    """
+    path = folder / RUN
+    if not path.exists():
+        return run
+    before = load(path, Run)
+    refuse_other(path, before, run)
+    if before.storage != run.storage:  # no lock of the folder keeps two drivers from beginning at one time
+        raise InputError(f"{path}: another search has begun there just now; call again")
+    return run.model_copy(update={"calls": list(dict.fromkeys([*before.calls, *run.calls]))})
+
+
 def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
     """Begin a run folder, or go on with one. Raises InputError if it holds another search."""
-    path = folder / RUN
-    if path.exists():
-        before = load(path, Run)
-        refuse_other(path, before, run)
-        if before.storage != run.storage:  # no lock of the folder keeps two drivers from beginning at one time
-            raise InputError(f"{path}: another search has begun there just now; call again")
-        run = run.model_copy(update={"calls": list(dict.fromkeys([*before.calls, *run.calls]))})
+    run = continued(folder, run)
     with writing(folder / CLIPS) as file:
         pq.write_table(clips, file, write_page_checksum=True)
-    write_whole(path, dump(run.model_dump()))  # last: a folder with run.yaml is a run
+    write_whole(folder / RUN, dump(run.model_dump()))  # last: a folder with run.yaml is a run
     return run
 
 

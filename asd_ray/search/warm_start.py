@@ -52,6 +52,11 @@ class Starts:
     lines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()  # run folders that all this was read from
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the studies may have to be given something, or be asked about it."""
+        return bool(self.points or self.best or self.lessons or self.sources)
+
 
 def read_starts(folder: Path | None, run: Run, *, clips: pa.Table, storage: str | None = None) -> Starts:
     """What `search.enqueue` and `search.warm_start` of a run name. Writes nothing; raises InputError.

@@ -2,20 +2,23 @@
 
 Without TensorBoard: tensorboardX writes its format. Everything is written in the caller's thread, so that a full
 disk is an exception there, not a traceback of another thread.
+
+tensorboardX imports torch and boto3, three seconds of a processor. So it is imported when the first trial begins:
+a search makes its tracker before it starts Ray, and a call that finds nothing to do has no trial.
 """
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.summary import hparams, scalar
+from typing import TYPE_CHECKING
 
 from asd_ray.files.paths import remove_folder
 from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
+
+if TYPE_CHECKING:
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.summary_pb2 import Summary
 
 FOLDER = "tensorboard"
 
@@ -30,6 +33,9 @@ class TensorBoard:
 
     def begin_trial(self, trial: Begun) -> int:
         """Anew: a trial that goes on tells all its epochs again."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.summary import hparams
+
         folder = self._folder / trial.name
         remove_folder(folder)
         folder.mkdir(parents=True)
@@ -41,6 +47,8 @@ class TensorBoard:
         return 0
 
     def epoch(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
+        from tensorboardX.summary import scalar
+
         for tag, value in values.items():
             _write(self._open[name], scalar(tag, value), step=epoch)
         self._open[name].flush()  # an epoch takes seconds, and somebody may be watching
@@ -54,5 +62,7 @@ class TensorBoard:
         self._open.clear()
 
 
-def _write(writer: EventsWriter, summary: Summary, *, step: int = 0) -> None:
+def _write(writer: "EventsWriter", summary: "Summary", *, step: int = 0) -> None:
+    from tensorboardX.proto.event_pb2 import Event
+
     writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))

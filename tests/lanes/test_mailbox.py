@@ -7,7 +7,7 @@ import pytest
 
 from asd_ray.config import RunConfig
 from asd_ray.lanes import mailbox as module
-from asd_ray.lanes.mailbox import Answered, Closed, Closing, LaneEnd, LaneState, Lost, Mailbox, Open
+from asd_ray.lanes.mailbox import Answered, Closed, Closing, LaneEnd, LaneState, Lost, Mailbox, Numbered, Open
 from asd_ray.training.messages import End, Ending, Quit, Start, Started, TrainTo, TrialOrder
 
 SOON = 0.02  # seconds
