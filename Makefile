@@ -12,7 +12,7 @@ help:
 		/^[a-z-]+:/ && said {split($$1, name, ":"); sub(/[.:;,]( .*)?$$/, "", said); printf "make %-13s%s\n", name[1], said} \
 		!/^#/ {said = ""}' Makefile
 
-.PHONY: setup tune test test-all test-cluster check coverage soak bench bench-gpu clean lock
+.PHONY: setup tune test test-all test-cluster check try-ray coverage soak bench bench-gpu clean lock
 
 # The environment, in .venv
 setup: .venv/ready
@@ -54,6 +54,15 @@ test-cluster: setup
 check: setup lint
 	$(BIN)/pytest $(SLOWEST) --numprocesses logical --maxprocesses 4 --dist loadfile -m "$(FAST)"
 
+# What touches Ray, with another version of it: make try-ray RAY=2.61.0. See docs/next-ray.md.
+try-ray: setup
+	@[ "$(RAY)" ] || { echo "say which: make try-ray RAY=2.61.0" >&2; exit 1; }
+	$(BIN)/python -m venv --clear .venv-ray
+	$(BIN)/uv pip sync --quiet --python .venv-ray/bin/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python "ray[data,default,train,tune]==$(RAY)"
+	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python --no-deps --no-build-isolation --editable .
+	.venv-ray/bin/pytest tests/cluster tests/lanes tests/end_to_end/test_notebook.py tests/end_to_end/test_shared_machine.py
+
 # Lines of asd_ray/ that no test of make test-all runs, in the processes that tests start, too. Some half an hour.
 coverage: setup
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered -m "not cluster"
@@ -82,4 +91,4 @@ lock: setup
 		--no-emit-index-url --no-emit-find-links --extra dev --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .coverage .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-ray .coverage .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

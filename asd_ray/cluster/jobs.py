@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from ray._private.ray_constants import get_runtime_env_default_excludes
-from ray._private.runtime_env import packaging  # which files the job client sends, it alone knows
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from asd_ray.cluster.ray_internals import LOUD_ABOUT_FILES, files_sent
 from asd_ray.cluster.tokens import MODE, own_token, token_file
 from asd_ray.errors import FAILED, INTERRUPTED, InputError
 
@@ -28,7 +27,7 @@ _SDK = "ray.dashboard.modules.dashboard_sdk"
 _RUN = "asd_run"  # in a job's metadata: the run folder
 _REFUSED = re.compile(r"Request failed with status code (4\d\d)")  # as the job client words it
 # Ray tells of every file of ignored names.
-for _name in ("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir", _SDK):
+for _name in (*LOUD_ABOUT_FILES, _SDK):
     logging.getLogger(_name).setLevel(logging.ERROR)
 # `ray job stop` is to a search what Ctrl-C is; it then needs a moment to end its lanes.
 _STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
@@ -125,14 +124,8 @@ def check_sent(root: Path, files: Sequence[str]) -> None:
 
     Files are named as the job will: as seen from the folder.
     """
-    sizes: dict[str, int] = {}
-
-    def measure(path: Path) -> None:
-        if path.is_file():
-            sizes[path.relative_to(root).as_posix()] = path.stat().st_size
-
-    excludes = [packaging._get_excludes(root, get_runtime_env_default_excludes())]
-    packaging._dir_travel(root, excludes, measure, include_gitignore=True)
+    files_there = [path for path in files_sent(root) if path.is_file()]
+    sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in files_there}
     for name in files:
         state = _unsent(root, name, sizes)
         if state:

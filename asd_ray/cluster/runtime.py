@@ -4,11 +4,11 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from unittest.mock import patch
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from asd_ray.cluster.allocator import ALLOCATOR
+from asd_ray.cluster.ray_internals import on_loopback, unprinted, without_processes
 from asd_ray.cluster.session import compile_cache, session_folder
 from asd_ray.cluster.tokens import local_token
 from asd_ray.errors import EnvironmentFailure, InputError
@@ -119,7 +119,7 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
         return
     with session_folder() as session, environment(compile_cache(session / "torch") | local_token()):
         try:
-            with own_signals(), _on_loopback(), _without(UNNEEDED), environment(ALLOCATOR):
+            with own_signals(), on_loopback(), without_processes(UNNEEDED), environment(ALLOCATOR):
                 ray.init(
                     address="local",  # never a cluster that somebody else started
                     num_cpus=cpus,
@@ -143,33 +143,6 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _on_loopback() -> Iterator[None]:
-    """A node that is started within the block listens on the loopback alone, as Ray has it on macOS."""
-    from ray._private import ray_constants
-
-    with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
-        yield
-
-
-@contextmanager
-def _without(names: Iterable[str]) -> Iterator[None]:
-    """A node that is started within the block has none of these processes. The names are private in Ray 2.60."""
-    from ray._private import utils
-    from ray._private.node import Node
-
-    with ExitStack() as stack:
-        # Ray would import what a dashboard needs, for a second, to see whether it could have one.
-        stack.enter_context(patch.object(utils, "get_dashboard_dependency_error", _wants_no_dashboard))
-        for name in names:
-            stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # refuses unknown names
-        yield
-
-
-def _wants_no_dashboard() -> ImportError:
-    return ImportError("a search on one machine has no use for a dashboard")
-
-
-@contextmanager
 def _quiet() -> Iterator[None]:
     """For the length of a block: no bars, no logs of workers, no tracebacks of what is retried.
 
@@ -186,25 +159,8 @@ def _quiet() -> Iterator[None]:
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     try:
-        with _unprinted():
+        with unprinted(re.compile(QUIET["RAY_DEDUP_LOGS_SKIP_REGEX"])):
             yield
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def _unprinted() -> Iterator[None]:
-    """What workers write is not printed within the block, nor what Ray says of processes that are started anew.
-
-    Ray reads its switch for the latter when it is imported: a program that has done so before has it set here.
-    """
-    from ray._private import ray_logging
-
-    skipped = re.compile(QUIET["RAY_DEDUP_LOGS_SKIP_REGEX"])
-    with (
-        patch.object(ray_logging.global_worker_stdstream_dispatcher, "emit", lambda data: None),
-        patch.object(ray_logging.stdout_deduplicator, "skip_re", skipped),
-        patch.object(ray_logging.stderr_deduplicator, "skip_re", skipped),
-    ):
-        yield

@@ -2,7 +2,7 @@
 a worker died.
 
 Train would run its controller in an actor. That is a process more for every lane, which takes four seconds of a
-core before it does anything, and which can die. Nothing here is public in Ray 2.60.
+core before it does anything, and which can die.
 """
 
 import asyncio
@@ -14,16 +14,20 @@ import ray
 from ray.train import BackendConfig, Result, UserCallback
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.execution.callback import WorkerGroupCallback
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
-from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
-from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
 from ray.train.v2.api.exceptions import ControllerError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from asd_ray.cluster.ray_internals import (
+    DatasetsCallback,
+    DefaultPlacementGroupHandle,
+    FixedScalingPolicy,
+    PlacementGroupCleanerCallback,
+    TrainController,
+    WorkerGroup,
+    WorkerGroupCallback,
+    WorkerGroupStartupFailedError,
+    replace_synchronizer,
+)
 from asd_ray.data.bank import Bank
 from asd_ray.lanes.handover import LaneWork, get_ready, hand_over
 from asd_ray.lanes.link import Handle
@@ -100,6 +104,13 @@ class _Room(DefaultPlacementGroupHandle):
         return False
 
 
+_GONE = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.ActorPlacementGroupRemoved,
+    ray.exceptions.ActorUnschedulableError,
+)
+
+
 class LaneWorkerGroup(WorkerGroup):
     """The workers of a lane, which their owner can end from the moment that room for them is asked for."""
 
@@ -107,9 +118,19 @@ class LaneWorkerGroup(WorkerGroup):
     mailbox: Handle
 
     def _start(self) -> None:
-        """Train leaves the room of workers that die before their loop begins to nobody: it is given back here."""
+        """Bring the workers up.
+
+        Train leaves the room of workers that die before their loop begins to nobody: it is given back here. And it
+        would end the run for good where an actor or its room has gone between two steps: such a group is started
+        anew, as one is that dies at any other time.
+        """
         try:
             super()._start()  # type: ignore[no-untyped-call]
+        except _GONE as error:
+            self.tether.free()
+            if self.tether.is_cut():
+                raise AbandonedError from error
+            raise WorkerGroupStartupFailedError(cause_of(error)) from error
         except BaseException:
             self.tether.free()
             raise
@@ -203,9 +224,7 @@ def _shut_down_synchronizer(actor: Any) -> None:
         ray.kill(actor)
 
 
-_names = vars(worker_group)
-_names["SynchronizationActor"] = _Synchronizer(_names["SynchronizationActor"])
-vars(state)["_shutdown_sync_actor"] = _shut_down_synchronizer
+replace_synchronizer(_Synchronizer, _shut_down_synchronizer)
 
 
 class _Alone(Backend):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
+from asd_ray.cluster.ray_internals import get_shared, put_shared
 from asd_ray.lanes.mailbox import Answered, Closed, LaneState, Lost, Open
 from asd_ray.training.messages import Answer, End, Ending, EpochReport, Start, Started, TrainTo, TrialOrder
 
@@ -19,20 +19,20 @@ FIRST_S = 3600.0  # before any epoch was measured
 Handle = Any  # of a Mailbox actor; Ray's own type hides its methods
 
 
-def kept_under(*names: str) -> bytes:
-    """The key of something that the driver and its workers share through Ray's own store."""
-    return "/".join(("asd_ray", ray.get_runtime_context().get_job_id(), *names)).encode()
+def _shared_key() -> bytes:
+    """Under which the driver and its workers share the names of lanes in Ray's own store."""
+    return f"asd_ray/{ray.get_runtime_context().get_job_id()}/lanes".encode()
 
 
 def list_lanes(names: Sequence[str]) -> None:
     """Note which lanes there are, for whoever looks for one."""
-    _internal_kv_put(kept_under("lanes"), " ".join(names).encode(), overwrite=True)
+    put_shared(_shared_key(), " ".join(names).encode())
 
 
 def listed_lanes() -> list[Handle]:
     """The mailboxes of the lanes that are listed, as far as they exist."""
     found = []
-    for name in (_internal_kv_get(kept_under("lanes")) or b"").decode().split():
+    for name in (get_shared(_shared_key()) or b"").decode().split():
         try:
             found.append(ray.get_actor(name))
         except ValueError:  # it has gone since

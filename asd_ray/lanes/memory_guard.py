@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import psutil
-from ray._common.utils import get_system_memory
-from ray._private.utils import get_used_memory
+
+from asd_ray.cluster.ray_internals import memory_in_use
 
 EARLIER = 0.05  # of the memory: so much before Ray's own threshold
 LOOK_S = 0.1
@@ -26,12 +26,11 @@ def watch_memory(last_words: Callable[[str], None]) -> None:
 
 
 def _watch(last_words: Callable[[str], None]) -> NoReturn:
-    # Both figures are those of the container, where there is one.
-    total = get_system_memory()
+    _, total = memory_in_use()
     threshold = os.environ.get("RAY_memory_usage_threshold", "0.95")  # noqa: SIM112 - as Ray spells it
     limit = (float(threshold) - EARLIER) * total
     while True:
-        used: int = get_used_memory()  # type: ignore[no-untyped-call]
+        used, _ = memory_in_use()
         held: int = psutil.Process().memory_info().rss
         if used > limit and _is_to_blame(held, limit=limit):
             try:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from asd_ray.cluster.placement import living_nodes
+from asd_ray.cluster.ray_internals import get_or_create_autoscaling_coordinator
 from asd_ray.deadline import Deadline
 from asd_ray.lanes.elastic import Changes, Seen, plan
 from asd_ray.lanes.lane import Lane, name_lane

@@ -10,10 +10,10 @@ from typing import Any
 
 import ray
 import yaml
-from ray._private.utils import get_num_cpus
 
 from asd_ray.clip import bytes_per_clip
 from asd_ray.cluster.placement import living_nodes
+from asd_ray.cluster.ray_internals import count_cpus
 from asd_ray.cluster.runtime import joined_ray, local_ray
 from asd_ray.config import LaneConfig
 from asd_ray.errors import InputError
@@ -122,7 +122,7 @@ def machine_resources() -> dict[str, float]:
     """What Ray would find on this machine, without starting it; the object store is as large as it is made."""
     import torch  # late: the searches of machines without a dry run are spared its seconds here
 
-    return {"CPU": float(get_num_cpus()), "GPU": float(torch.cuda.device_count()), "object_store_memory": math.inf}
+    return {"CPU": count_cpus(), "GPU": float(torch.cuda.device_count()), "object_store_memory": math.inf}
 
 
 def share_out(

@@ -5,12 +5,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, ActorPlacementGroupRemoved, ActorUnschedulableError, RayTaskError
 from ray.train.v2._internal.execution.worker_group import state, worker_group
+from ray.train.v2.api.exceptions import ControllerError
 
+from asd_ray.cluster.ray_internals import WorkerGroup, WorkerGroupStartupFailedError
 from asd_ray.errors import InputError
 from asd_ray.lanes import controller
-from asd_ray.lanes.controller import AbandonedError, AloneConfig, HandsOverClips, Tether, _needed, _Room
+from asd_ray.lanes.controller import (
+    AbandonedError,
+    AloneConfig,
+    HandsOverClips,
+    LaneWorkerGroup,
+    Tether,
+    _needed,
+    _Room,
+)
 from asd_ray.lanes.mailbox import Closing, LaneEnd
 
 
@@ -147,3 +157,46 @@ def test_one_worker_listens_to_nobody() -> None:
     backend = AloneConfig().backend_cls()
     assert backend.on_start(None, AloneConfig()) is None  # type: ignore[func-returns-value, arg-type]
     assert backend.share_cuda_visible_devices
+
+
+@pytest.mark.parametrize(
+    "error", [ActorDiedError(), ActorPlacementGroupRemoved(), ActorUnschedulableError("gone")]
+)
+def test_a_group_whose_worker_goes_before_its_loop_begins_gives_its_room_back_and_is_started_anew(
+    error: Exception, freed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(group: WorkerGroup) -> None:
+        raise error
+
+    monkeypatch.setattr(WorkerGroup, "_start", die)
+    workers = LaneWorkerGroup.__new__(LaneWorkerGroup)
+    workers.tether, group = Tether(), Group()
+    workers.tether.attach(group)  # type: ignore[arg-type]
+    with pytest.raises(WorkerGroupStartupFailedError):
+        workers._start()
+    assert freed == [group]
+    workers.tether.cut()
+    with pytest.raises(AbandonedError):  # its owner has taken the room away: nothing to start anew
+        workers._start()
+
+
+def test_a_run_that_ends_with_an_error_gives_its_room_back(
+    freed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tether, group = Tether(), Group()
+    tether.attach(group)  # type: ignore[arg-type]
+
+    async def fail() -> None:
+        raise ControllerError(ValueError("no such device"))
+
+    def controller_of(**options: Any) -> Any:
+        return SimpleNamespace(run=fail)
+
+    monkeypatch.setattr(controller, "LaneController", controller_of)
+    monkeypatch.setattr(controller, "AsksNothing", lambda **options: None)
+    trainer = controller.OwnedTrainer.__new__(controller.OwnedTrainer)
+    trainer._tether, trainer._mailbox, trainer.scaling_config = tether, None, None  # type: ignore[assignment]
+    with pytest.raises(ControllerError) as raised:
+        trainer._initialize_and_run_controller()
+    assert freed == [group]
+    assert controller.cause_of(controller.controller_failure(raised.value)) == "no such device"

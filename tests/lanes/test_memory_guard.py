@@ -20,8 +20,7 @@ def test_it_ends_itself_even_where_its_last_words_are_not_heard(
         raise EndedError(status)
 
     monkeypatch.setattr(os, "_exit", end)
-    monkeypatch.setattr(memory, "get_system_memory", lambda: 10**9)
-    monkeypatch.setattr(memory, "get_used_memory", lambda: 950_000_000)
+    monkeypatch.setattr(memory, "memory_in_use", lambda: (950_000_000, 10**9))
     monkeypatch.setattr(memory, "_is_to_blame", lambda held, limit: True)
     said: list[str] = []
     with pytest.raises(EndedError):
