@@ -79,6 +79,7 @@ class Manifest(_Strict):
     quarantined: int
     notes: dict[str, int]  # what was odd but usable -> number of recordings
     notes_by_type: dict[str, dict[str, int]] = {}  # the same by machine type; older manifests do not say
+    lists: dict[str, str] = {}  # SHA-256 of quarantine.csv and notes.csv, by name; older manifests do not say
     options: Options
     source: str
     fingerprint: str
@@ -205,6 +206,22 @@ def read_quarantine(folder: Path) -> tuple[Problem, ...]:
     if any(len(row) != 3 for row in rows) or not rows:
         raise InputError(f"{path}: is not the list that was written; delete it and prepare the shards again")
     return tuple(Problem(*row) for row in rows[1:])
+
+
+def lists_are_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether quarantine.csv and notes.csv are as they were written."""
+    try:
+        return all(_sha256(folder / name) == digest for name, digest in manifest.lists.items())
+    except OSError:  # missing, or not to be read: written anew
+        return False
+
+
+def list_digests(folder: Path) -> dict[str, str]:
+    return {name: _sha256(folder / name) for name in (QUARANTINE, NOTES)}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:

@@ -14,10 +14,9 @@ from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import Problem, read_corpus
 from asd_ray.data.manifest import (
     FEWEST_CLIPS_FOR_RAY,
-    NOTES,
     Manifest,
     Options,
-    read_quarantine,
+    lists_are_whole,
     read_shard,
 )
 from asd_ray.data.shards import (
@@ -99,8 +98,7 @@ def _already_prepared(out: Path, source: str, *, verify: bool) -> Manifest | Non
         manifest = Manifest.load(out)
         if manifest.source != source:
             return None
-        read_quarantine(out)
-        if not (out / NOTES).is_file():
+        if not lists_are_whole(out, manifest):
             return None
         for shard in manifest.shards if verify else ():
             if digest_of(read_shard(out / shard.path)) != shard.digest:

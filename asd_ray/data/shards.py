@@ -36,6 +36,7 @@ from asd_ray.data.manifest import (
     Options,
     ShardEntry,
     fingerprint,
+    list_digests,
     read_shard,
     write_quarantine,
     write_table,
@@ -336,6 +337,7 @@ def finish(
             name: dict(sorted(Counter(note for clip_id, note in notes if clip_id.startswith(f"{name}/")).items()))
             for name in dict.fromkeys(clip_id.split("/")[0] for clip_id, _ in notes)
         },
+        lists=list_digests(out),
         options=options,
         source=source,
         fingerprint=fingerprint(classes, digests=[result.digest for result in ordered]),
