@@ -319,13 +319,15 @@ def test_the_real_sample_prepares_and_one_flipped_byte_is_noticed(tmp_path: Path
     eight = root / "edge_cases/fan_id_00_normal_8ch_16k.wav"
     eight.rename(root / "fan/train/normal_id_00_99999999.wav")
     manifest = prepare(root, tmp_path / "out")
-    assert manifest.quarantined == 0
+    (problem,) = read_quarantine(tmp_path / "out")  # channel 0 of the eight is a test clip of its own
+    assert problem.path == "fan/test/normal_id_00_01000012.flac"
+    assert problem.cause == "the same sound as fan/train/normal_id_00_99999999.wav, which is trained on"
     assert set(manifest.notes) == {"8 channels: channel 0 used", "longer than 10 s: its first 10 s used"}
     assert sum(count for note, count in manifest.notes.items() if note == "8 channels: channel 0 used") == 1
     labels = read_labels(tmp_path / "out").to_pylist()
     counts = Counter(row["split"] for row in labels)
-    assert counts == {"train": 107, "valid": 4, "test": 105}
-    assert len(labels) == len(read_corpus(root).clips)
+    assert counts == {"train": 107, "valid": 4, "test": 104}
+    assert len(labels) == len(read_corpus(root).clips) - 1
     assert len(manifest.classes) == 23
     assert {row["num_samples"] for row in labels if row["machine_type"] == "ToyCar"} == {11 * SAMPLE_RATE}
 
