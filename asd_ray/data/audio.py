@@ -178,7 +178,7 @@ def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int] | None:
     return None
 
 
-class _Forward(soundfile.SoundFile):
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A file that is read once from its beginning.
 
     soundfile seeks to where its reading has ended, which libsndfile refuses in a FLAC that was streamed.
