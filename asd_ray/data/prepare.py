@@ -71,9 +71,12 @@ def prepare(
         manifest = _already_prepared(out, source, verify=verify)
         if manifest is not None and not (strict and manifest.quarantined):
             return manifest
+        done: dict[str, ShardResult] = {}
         while True:
             plans = plan_shards(corpus, out, valid_fraction=valid_fraction, resample=resample)
-            results = _write_shards(root, plans, strict=strict, on_progress=on_progress)
+            new = [plan for plan in plans if plan.path not in done]
+            done |= {one.path: one for one in _write_shards(root, new, strict=strict, on_progress=on_progress)}
+            results = [done[plan.path] for plan in plans]
             # A machine whose training recordings are all bad has no class: other class indices, other shards.
             left = usable(corpus, plans, results)
             if left is corpus:
