@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asd_ray.config import RunConfig, params_of, signature, with_score
-from asd_ray.data.manifest import MANIFEST, Manifest, read_shard
+from asd_ray.data.manifest import MANIFEST, Manifest, note_lines, read_shard
 from asd_ray.data.prepare import Progress, prepare
 from asd_ray.data.synthetic import BUILT_IN, list_corpus, write_corpus
 from asd_ray.deadline import Deadline
@@ -119,7 +119,8 @@ def find_shards(
     words = str(data.resolve()), f"{valid_fraction:g}", str(resample)
     mark = hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
     shards = SHARDS / f"{data.resolve().name}-{mark}"
-    prepare(data, shards, valid_fraction=valid_fraction, resample=resample, on_progress=on_progress)
+    # Shards of a large corpus take minutes to read: damage is noticed when they are, and mended by `prepare`.
+    prepare(data, shards, valid_fraction=valid_fraction, resample=resample, verify=False, on_progress=on_progress)
     return shards
 
 
@@ -210,6 +211,8 @@ def search(
             run = runfolder.open_run(folder, run, clips=plan.clips)
             for name, reason in run.not_searchable.items():
                 on_event(f"{name} is trained on but not searched: {reason}")
+            for line in note_lines(run.corpus.notes):
+                on_event(line)
             with tracked(trackers, folder, run, on_event) as on_event_of_all:
                 finished = run_search(
                     folder,

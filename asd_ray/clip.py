@@ -21,6 +21,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test", "eval")
 _FOLDERS: dict[str, Split] = {"train": "train", "test": "test", "eval": "eval"}  # valid is held out of train
 
 _NAME = re.compile(r"(?:(normal|anomaly)_)?(id_[A-Za-z0-9]+)_(.+)")
+_MACHINE_ID = re.compile(r"(?<![A-Za-z0-9])id_[A-Za-z0-9]+")  # not the end of another word: solenoid_00
 _MACHINE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -82,6 +83,20 @@ def machine_types(machines: Iterable[Machine]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(machine.machine_type for machine in class_table(machines)))
 
 
+def find_machine_id(name: str) -> str | None:
+    """The machine id that a file's name holds; None where it holds none.
+
+    Raises ValueError for a name with two different ones: nothing says which of them is meant.
+
+    >>> find_machine_id("solenoid_00_id_02_1.wav"), find_machine_id("monday.wav")
+    ('id_02', None)
+    """
+    found = list(dict.fromkeys(_MACHINE_ID.findall(name)))
+    if len(found) > 1:
+        raise ValueError(f"its name holds several machine ids ({', '.join(found)})")
+    return found[0] if found else None
+
+
 def parse_clip(path: PurePosixPath) -> Clip:
     """The clip that a path below the corpus root names: `<machine_type>/<split>/<name>`.
 
@@ -97,11 +112,17 @@ def parse_clip(path: PurePosixPath) -> Clip:
     if not _MACHINE_TYPE.fullmatch(machine_type):
         raise ValueError(f"{path}: machine type {machine_type!r}; use letters, digits, '-' and '_'")
     if split not in _FOLDERS:
-        raise ValueError(f"{path}: folder {split!r}; use {', '.join(_FOLDERS)}")
+        known = split.casefold()
+        mend = f"rename it to {known!r}" if known in _FOLDERS else f"use {', '.join(_FOLDERS)}"
+        raise ValueError(f"{path}: folder {split!r}; {mend}")
     named = _NAME.fullmatch(PurePosixPath(name).stem)
     if named is None:
         raise ValueError(f"{path}: name; use normal_id_XX_NNNN or anomaly_id_XX_NNNN")
     label, machine_id, _ = named.groups()
+    try:
+        find_machine_id(name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; keep one of them") from None
     if split != "eval" and label is None:
         raise ValueError(f"{path}: name; begin it with normal_ or anomaly_")
     if split == "train" and label == "anomaly":

@@ -107,7 +107,7 @@ def _clips(labels: Labels, protocol: str) -> pa.Table:
     columns: dict[str, Any] = {name: getattr(labels, name)[test].tolist() for name in names}
     columns["is_anomaly"] = (labels.is_anomaly[test] == 1).tolist()
     roles = assign_roles(
-        resolve_protocol(protocol, {"test"}),
+        resolve_protocol(protocol, {"fan": {"test"}}),
         columns["clip_id"],
         **{name: columns[name] for name in (*names[1:], "is_anomaly")},
     )

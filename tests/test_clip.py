@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from asd_ray.clip import NUM_SAMPLES, Clip, Machine, class_table, machine_types, parse_clip
+from asd_ray.clip import NUM_SAMPLES, Clip, Machine, class_table, find_machine_id, machine_types, parse_clip
 
 DCASE_ORDER = ["fan", "pump", "slider", "ToyCar", "ToyConveyor", "valve"]  # of the published class indices
 
@@ -43,6 +43,8 @@ def test_a_path_says_machine_split_and_label(path, machine_id, split, is_anomaly
         ("fan/test/odd_id_00_00000000.wav", "name"),
         ("fan/test/id_00_00000000.wav", "begin it with normal_ or anomaly_"),
         ("fan/train/anomaly_id_00_00000000.wav", "move it to test/"),
+        ("fan/TEST/normal_id_00_00000000.wav", "rename it to 'test'"),
+        ("fan/test/normal_id_00_id_02_00000000.wav", "several machine ids (id_00, id_02); keep one of them"),
     ],
 )
 def test_a_path_outside_the_layout_is_refused_with_its_name_and_the_mend(path, complaint):
@@ -50,6 +52,21 @@ def test_a_path_outside_the_layout_is_refused_with_its_name_and_the_mend(path, c
         parse_clip(PurePosixPath(path))
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "machine_id"),
+    [
+        ("normal_id_02_00000000.wav", "id_02"),
+        ("solenoid_00_id_02_1.wav", "id_02"),
+        ("solenoid_00.wav", None),
+        ("grid_04_id_02_id_02.wav", "id_02"),
+        ("monday-id_A9.wav", "id_A9"),
+        ("ID_02.wav", None),
+    ],
+)
+def test_a_machine_id_is_a_word_of_its_own_in_a_name(name, machine_id):
+    assert find_machine_id(name) == machine_id
 
 
 def test_class_indices_are_those_of_the_published_network_in_any_order_found():

@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
                 archives,
                 arguments.to,
                 on_progress=on_progress,
-                tell=tell,
+                on_event=tell,
                 keep_archives=arguments.keep_archives,
             )
     except DownloadError as error:

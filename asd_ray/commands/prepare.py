@@ -3,8 +3,9 @@
     asd-ray prepare datasets/ --out shards/
 
 DATASETS holds <machine_type>/{train,test}/{normal|anomaly}_id_XX_*.wav, the layout of DCASE 2020 Task 2. Bad
-recordings are left out and listed with the cause and the mend. The same call again does nothing; a call that
-was stopped is completed by the next.
+recordings are left out and listed with the cause and the mend, and so are test clips that are the same sound as
+a training clip, or as one with the other label. The same call again makes damaged shards anew, and nothing else;
+a call that was stopped is completed by the next.
 """
 
 import argparse

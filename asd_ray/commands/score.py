@@ -4,8 +4,9 @@
     asd-ray score runs/first/best/fan.yaml new/*.wav --csv > scores.csv
 
 The machine id is read from each file's name (id_02), or given by --machine-id. A recording whose score exceeds the
-detector's threshold counts as an anomaly; a tenth of normal recordings does so by chance. Files that cannot be
-scored are named on standard error, the others are scored all the same, and the exit status is 2.
+detector's threshold counts as an anomaly; a tenth of normal recordings does so by chance. What is odd about a
+recording (cut to 10 s, saturated, very quiet) stands in its line. Files that cannot be scored, silent ones among
+them, are named on standard error, the others are scored all the same, and the exit status is 2.
 """
 
 import argparse
@@ -73,9 +74,10 @@ def print_csv(scored: "list[Scored]") -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["recording", "machine_id", "score", "threshold", "decision"])
+    writer.writerow(["recording", "machine_id", "score", "threshold", "decision", "notes"])
     for one in scored:
-        writer.writerow([one.path, one.machine_id, f"{one.score:.6g}", f"{one.threshold:.6g}", decision(one)])
+        figures = f"{one.score:.6g}", f"{one.threshold:.6g}"
+        writer.writerow([one.path, one.machine_id, *figures, decision(one), "; ".join(one.notes)])
 
 
 def print_table(scored: "list[Scored]", fitted_to: str) -> None:
@@ -83,7 +85,7 @@ def print_table(scored: "list[Scored]", fitted_to: str) -> None:
     print(f"{'recording':{width}}  {'id':8} {'score':>9} {'threshold':>9}  decision")
     for one in scored:
         line = f"{one.path!s:{width}}  {one.machine_id:8} {one.score:9.3f} {one.threshold:9.3f}  {decision(one)}"
-        print(line)
+        print(f"{line:{width + 39}}  ({'; '.join(one.notes)})" if one.notes else line)
     if "training" in fitted_to:
         print("the threshold is too low: for want of validation clips it was fitted to training clips as well")
 

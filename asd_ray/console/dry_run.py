@@ -21,8 +21,13 @@ from asd_ray.training.warmup import MOST_AT_ONCE
 _ROLES = {
     "dcase": "the test clips choose, the evaluation clips report",
     "paper": "the same test clips do both: optimistic",
+    "mixed": "machine types with labelled evaluation clips as in dcase, the others as in split",
 }
-_REPORTERS = {"dcase": "the evaluation clips report", "paper": "the test clips report"}
+_REPORTERS = {
+    "dcase": "the evaluation clips report",
+    "paper": "the test clips report",
+    "mixed": "labelled evaluation clips report, where there are none half of the test clips of each machine id",
+}
 _SPLIT_REPORTERS = "half of the test clips of each machine id report"
 _SPLIT = "half of the test clips of each machine id choose, the others report"
 
@@ -71,6 +76,8 @@ def _lines(forecast: Forecast) -> Iterator[str]:
         yield f"prepare   {listed.to_prepare} recordings would be checked and written to shards first"
     if listed.problems:
         yield f"left out  {listed.problems} files; {call_of('prepare')} names them with cause and mend"
+    for line in listed.note_lines:
+        yield f"noted     {line}"
     roles = _REPORTERS.get(forecast.protocol, _SPLIT_REPORTERS) if proxy else _ROLES.get(forecast.protocol, _SPLIT)
     yield f"protocol  {forecast.protocol}: {roles}"
     yield f"studies   {len(forecast.searched)}: {', '.join(forecast.searched)}"

@@ -24,7 +24,14 @@ from asd_ray.errors import InputError
 LONGEST_READ_SECONDS = 60  # the window is 10 s; an hour-long recording need not be decoded to its end
 ZERO_RUN_SAMPLES = SAMPLE_RATE  # a second of exact zeros: no microphone is that quiet, a broken recorder is
 PLAUSIBLE_RATES = range(4_000, 384_001)  # Hz; a damaged header can say anything
-_LENGTH_NOT_STATED = 0xFFFFFFFF  # what a program writes that streams a wav and cannot go back to the header
+# A program that streams a wav cannot go back to its header, and states a length near 2 or 4 GiB beforehand:
+# 0x7FFFF000 (sox), 0x80000000 (arecord), 0xFFFFFFFF (ffmpeg). Recordings of a day or more are not cut to be found.
+_STREAMED_FROM = 0x7FFF0000
+_FRAMES_NOT_STATED = 2**62  # of a streamed FLAC, in libsndfile's words
+LOUDEST = 4.0  # times full scale: 12 dB of overshoot are clipped and noted; what reaches further has another scale
+FEWEST_LEVELS = 64  # of 65,536: peaks below -60 dB of full scale, where rounding to 16 bits is heard as noise
+SATURATED_SHARE = 0.001  # of the samples at full scale: a click does not reach it, an overdriven input does
+SILENT = "silent"
 
 
 class BadRecording(InputError):  # noqa: N818  (it names the recording, not the error)
@@ -51,7 +58,8 @@ class Recording:
 def read_recording(path: Path, *, resample: bool = False) -> Recording:
     """Decode and check one recording.
 
-    Longer than 10 s: its first 10 s. Shorter: repeated to 10 s. Several channels: channel 0, as DCASE does.
+    Longer than 10 s: its first 10 s. Shorter: repeated to 10 s. Several channels: channel 0, as DCASE does; a
+    recording whose channel 0 alone is silent is refused, and so is one whose samples are of another scale.
     Another sample rate is refused unless `resample`. Raises BadRecording.
     """
     _check_file(path)
@@ -63,10 +71,12 @@ def read_recording(path: Path, *, resample: bool = False) -> Recording:
         else [f"{kind} data in a file named {path.suffix.lower()}"]
     )
     if pcm_TC.shape[1] > 1:
+        _refuse_dead_channel(path, pcm_TC)
         notes.append(f"{pcm_TC.shape[1]} channels: channel 0 used")
     wave_T = pcm_TC[:, 0]
     if not np.isfinite(wave_T).all():
         raise BadRecording(path, "holds NaN or infinite samples", "record or export it again")
+    _refuse_other_scale(path, wave_T)
     if rate != SAMPLE_RATE:
         wave_T = _resampled(path, wave_T, rate=rate, allowed=resample)
         notes.append(f"resampled from {rate} Hz")
@@ -74,7 +84,7 @@ def read_recording(path: Path, *, resample: bool = False) -> Recording:
     if clipped:
         notes.append("samples beyond full scale: clipped")
     window, remark = fit_window(pcm_T)
-    notes += [*remark, *_silence(pcm_T[:NUM_SAMPLES])]
+    notes += [*remark, *_loudness(window), *_silence(pcm_T[:NUM_SAMPLES])]
     return Recording(pcm=window, num_samples=-(-stated * SAMPLE_RATE // rate), notes=tuple(notes))
 
 
@@ -85,6 +95,30 @@ def fit_window(pcm_T: NDArray[np.int16]) -> tuple[NDArray[np.int16], tuple[str, 
     if len(pcm_T) < NUM_SAMPLES:
         return np.resize(pcm_T, NUM_SAMPLES), ("shorter than 10 s: repeated",)
     return pcm_T, ()
+
+
+def _refuse_dead_channel(path: Path, pcm_TC: NDArray[Any]) -> None:
+    """Only channel 0 is read. Where it is silent and another is not, the microphone was on that one."""
+    if (pcm_TC[:, 0] != pcm_TC[0, 0]).any():
+        return
+    sounding = np.flatnonzero((pcm_TC != pcm_TC[0]).any(axis=0))
+    if len(sounding):
+        raise BadRecording(
+            path,
+            f"its channel 0, which is the one that is read, is silent, and channel {sounding[0]} is not",
+            f"export channel {sounding[0]} alone",
+        )
+
+
+def _refuse_other_scale(path: Path, wave_T: NDArray[Any]) -> None:
+    """Float samples that are written like integers: to guess the scale of each file would make quiet ones loud."""
+    peak = float(np.abs(wave_T).max()) if wave_T.dtype != np.int16 else 0.0
+    if peak > LOUDEST:
+        raise BadRecording(
+            path,
+            f"its samples reach {peak:.6g}, and full scale of a float file is 1",
+            "divide them by the full scale of the recorder (32768 for 16 bits), and export it again",
+        )
 
 
 def _check_file(path: Path) -> None:
@@ -126,7 +160,7 @@ def _check_riff_lengths(path: Path) -> None:
         if promised is None:
             raise BadRecording(path, f"its wav header is cut or damaged (the file holds {size} bytes)", again)
         start, length = promised
-        if length not in (_LENGTH_NOT_STATED, 0) and length > size - start:
+        if length < _STREAMED_FROM and length > size - start:
             raise BadRecording(
                 path, f"is cut: its header says {length} bytes of sound, the file has {size - start}", again
             )
@@ -144,21 +178,33 @@ def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int] | None:
     return None
 
 
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file that is read once from its beginning.
+
+    soundfile seeks to where its reading has ended, which libsndfile refuses in a FLAC that was streamed.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _decode(path: Path) -> tuple[NDArray[Any], int, int, str]:
     """Samples (int16 for 16-bit PCM, else float32), their stated number, their rate, the file's format."""
     again = "copy or download it again"
     try:
-        with soundfile.SoundFile(path) as file:
+        with _Forward(path) as file:
             rate, stated, kind = int(file.samplerate), int(file.frames), str(file.format)
             if rate not in PLAUSIBLE_RATES:
                 raise BadRecording(path, f"its header says {rate} Hz", f"use recordings of {SAMPLE_RATE} Hz")
-            if stated == 0:
-                raise BadRecording(path, "holds no samples (a header only)", again)
             wanted = min(stated, LONGEST_READ_SECONDS * rate)
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
             pcm_TC = file.read(wanted, dtype=dtype, always_2d=True)
     except soundfile.SoundFileError as error:
         raise BadRecording(path, _undecodable(path, error), f"{again}, or convert it to wav or FLAC") from error
+    if stated >= _FRAMES_NOT_STATED:
+        stated = wanted = len(pcm_TC)
+    if len(pcm_TC) == 0:
+        raise BadRecording(path, "holds no samples (a header only)", again)
     if len(pcm_TC) < wanted:
         raise BadRecording(path, f"is cut: {stated} samples stated, {len(pcm_TC)} found", again)
     return pcm_TC, stated, rate, kind
@@ -194,9 +240,19 @@ def _to_int16(wave_T: NDArray[Any]) -> tuple[NDArray[np.int16], bool]:
     return np.clip(scaled_T, -32768, 32767).astype(np.int16), clipped
 
 
+def _loudness(pcm_T: NDArray[np.int16]) -> list[str]:
+    low, high = int(pcm_T.min()), int(pcm_T.max())
+    notes = []
+    if np.count_nonzero((pcm_T == 32767) | (pcm_T == -32768)) >= SATURATED_SHARE * len(pcm_T):
+        notes.append("saturated: one sample in a thousand, or more, is at full scale")
+    if low < high and high - low < FEWEST_LEVELS:
+        notes.append(f"so quiet that 16 bits keep fewer than {FEWEST_LEVELS} levels of it")
+    return notes
+
+
 def _silence(pcm_T: NDArray[np.int16]) -> list[str]:
     if (pcm_T == pcm_T[0]).all():
-        return ["silent"]
+        return [SILENT]
     # A run of 2n zeros holds at least one whole block of n: most recordings have none, and are done here.
     block = ZERO_RUN_SAMPLES // 2
     blocks = pcm_T[: len(pcm_T) // block * block].reshape(-1, block)

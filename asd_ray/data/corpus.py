@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from asd_ray.clip import AUDIO_SUFFIXES, Clip, Machine, machine_types, parse_clip
@@ -20,7 +21,12 @@ from asd_ray.files.paths import ObjectPath
 SPLIT_FOLDERS = ("train", "test", "eval")
 LABEL_LIST = "eval_data_list.csv"  # DCASE published the labels of its evaluation set in this file
 SMALLEST_HELD_OUT_FROM = 4  # a machine with fewer training clips needs all of them
-_OTHER_SOUND = re.compile(r"\.(mp3|mp4|og[ga]|opus|m4a|aac|wma|webm|amr|aif[fc]?|au|caf|w64|rf64)")
+_OTHER_SOUND = re.compile(
+    r"\.(wave|mp3|mp4|og[ga]|opus|m4a|aac|wma|webm|amr|aif[fc]?|au|snd|caf|w64|rf64|wv|ape|raw|pcm)"
+)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ def read_corpus(root: Path) -> Corpus:
         paths = sorted(_sound_files(root, problems))
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
-    for path in paths:
+    for path in _of_machine_types(paths, problems):
         try:
             clip = _clip(path, taken)
         except ValueError as error:
@@ -114,7 +120,7 @@ def hold_out(clips: Iterable[Clip], *, fraction: float) -> tuple[Clip, ...]:
 
 
 def _sound_files(root: Path, problems: list[Problem]) -> Iterator[PurePosixPath]:
-    """Paths below root of files named like sound, in the top folders that hold a split folder."""
+    """Paths of all files below root that are named like sound."""
     if isinstance(root, ObjectPath):  # no folders there, only names
         names = map(PurePosixPath, root.listing())
         yield from (path for path in names if _named_like_sound(path.name) and not any(map(_hidden, path.parts)))
@@ -122,10 +128,38 @@ def _sound_files(root: Path, problems: list[Problem]) -> Iterator[PurePosixPath]
     for top in sorted(root.iterdir()):
         if _hidden(top.name):
             continue
-        if top.is_dir() and any((top / split).is_dir() for split in SPLIT_FOLDERS):
-            yield from _walk(top, root, problems)
-        elif not top.is_dir() and _named_like_sound(top.name):
+        if _named_like_sound(top.name):
             yield PurePosixPath(top.name)
+        elif top.is_dir():
+            yield from _walk(top, root, problems)
+
+
+def _of_machine_types(paths: Iterable[PurePosixPath], problems: list[Problem]) -> Iterator[PurePosixPath]:
+    """The paths in folders of machine types, and at the top; each other folder with sound files is one problem."""
+    for top, group in groupby(paths, key=lambda path: path.parts[0]):
+        inside = list(group)
+        if any(
+            len(path.parts) == 1 or (len(path.parts) > 2 and path.parts[1] in SPLIT_FOLDERS) for path in inside
+        ):
+            yield from inside
+        else:
+            problems.append(_passed_over(top, inside))
+
+
+def _passed_over(top: str, paths: list[PurePosixPath]) -> Problem:
+    """A folder with sound files, none of which lies where those of a machine type lie; with the likely mend."""
+    folders = list(dict.fromkeys(path.parts[1] for path in paths if len(path.parts) > 2))
+    misspelt = [name for name in folders if name.casefold() in SPLIT_FOLDERS]
+    deeper = [path.parts[1] for path in paths if len(path.parts) > 3 and path.parts[2] in SPLIT_FOLDERS]
+    if misspelt:
+        mend = f"rename {top}/{misspelt[0]} to {top}/{misspelt[0].casefold()}"
+    elif deeper:
+        mend = f"move {top}/{deeper[0]} one folder up"
+    else:
+        mend = f"put recordings in {top}/train and {top}/test, or move the folder away"
+    count = f"{len(paths)} sound file" + "s" * (len(paths) > 1)
+    cause = f"{count} in it, and none in its train, test or eval folder"
+    return Problem(_printable(PurePosixPath(top)), cause, _printable(PurePosixPath(mend)))
 
 
 def _walk(top: Path, root: Path, problems: list[Problem]) -> Iterator[PurePosixPath]:
@@ -157,11 +191,15 @@ def _named_like_sound(name: str) -> bool:
 
 
 def _printable(path: PurePosixPath) -> str:
-    return str(path).encode("utf-8", "backslashreplace").decode()
+    """A path as text of one line that a terminal and a table can show: what is no character of it is escaped."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _clip(path: PurePosixPath, taken: set[PurePosixPath]) -> Clip:
     """The clip at a path; ValueError `path: cause; mend` if it is none."""
+    if _CONTROL.search(str(path)):
+        raise ValueError(f"{_printable(path)}: its name holds control characters; rename it")
     if _printable(path) != str(path):
         raise ValueError(f"{_printable(path)}: its name is not UTF-8; rename it")
     if path.suffix.lower() not in AUDIO_SUFFIXES:
@@ -184,46 +222,109 @@ def _no_clips(root: Path, problems: list[Problem]) -> str:
 
 def _labelled(root: Path, clips: list[Clip]) -> Iterator[Clip]:
     """The clips in order of clip_id, those of eval/ with the label that the list of labels gives them."""
+    clips = sorted(clips, key=lambda clip: clip.clip_id)
     labels = _read_labels(root, machine_types(clip.machine for clip in clips))
-    for clip in sorted(clips, key=lambda clip: clip.clip_id):
-        if clip.split == "eval" and clip.is_anomaly is None:
-            name = PurePosixPath(clip.clip_id).stem
-            yield replace(clip, is_anomaly=labels.get((clip.machine_type, name)))
+    _refuse_strange_labels(root, clips, labels)
+    for clip in clips:
+        if clip.split == "eval" and clip.is_anomaly is None and (listed := labels.get(_listed_as(clip))):
+            yield replace(clip, is_anomaly=listed.is_anomaly)
         else:
             yield clip
 
 
-def _read_labels(root: Path, types: tuple[str, ...]) -> dict[tuple[str, str], bool]:
-    """(machine type, file name without suffix) -> is_anomaly, from DCASE's list of labels if there is one.
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What the list of labels says of a clip, and in which line."""
+
+    is_anomaly: bool
+    line: int
+
+
+_Labels = dict[tuple[str, str], _Listed]  # by machine type and file name without suffix
+
+
+def _listed_as(clip: Clip) -> tuple[str, str]:
+    return clip.machine_type, PurePosixPath(clip.clip_id).stem
+
+
+def _refuse_strange_labels(root: Path, clips: Iterable[Clip], labels: _Labels) -> None:
+    """Raises InputError for a list that contradicts the name of a clip, or has none that needs a label."""
+    path = root / LABEL_LIST
+    waiting: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        listed = labels.get(_listed_as(clip)) if clip.split == "eval" else None
+        if clip.split == "eval" and clip.is_anomaly is None:
+            waiting[clip.machine_type].append(clip)
+        elif listed is not None and listed.is_anomaly != clip.is_anomaly:
+            raise InputError(f"{path}:{listed.line}: contradicts the name of {clip.clip_id}; correct one of them")
+    if not waiting or not path.is_file():
+        return
+    if not any(machine_type in waiting for machine_type, _ in labels):
+        (first, *_), *_ = waiting.values()
+        raise InputError(
+            f"{path}: labels none of the clips in eval/, such as {first.clip_id}; write a line with the machine "
+            f"type alone, then lines like {PurePosixPath(first.clip_id).name},normal, or remove the list"
+        )
+    for machine_type, unlabelled in waiting.items():
+        lines = [(one.line, name) for (of_type, name), one in labels.items() if of_type == machine_type]
+        if lines and not any(_listed_as(clip) in labels for clip in unlabelled):
+            line, name = min(lines)
+            raise InputError(
+                f"{path}:{line}: {name} and the other {machine_type} clips of the list are not in {machine_type}/"
+                f"eval/, which has {PurePosixPath(unlabelled[0].clip_id).name}; use the list of this set"
+            )
+
+
+def _read_labels(root: Path, types: tuple[str, ...]) -> _Labels:
+    """What DCASE's list of labels says of the clips of some machine types, if there is a list.
 
     A line with a machine type alone begins its part of the list; then come lines
-    `id_01_00000000.wav,anomaly_id_01_00000123.wav,1`. Lines of another form say nothing.
+    `id_01_00000000.wav,anomaly_id_01_00000123.wav,1`. Other machine types, and headings, are passed over. Raises
+    InputError, with the line, for one that says nothing of its clip, or something else than another.
     """
     path = root / LABEL_LIST
     if not path.is_file():
         return {}
-    labels: dict[tuple[str, str], bool] = {}
+    labels: _Labels = {}
     by_name = {name.casefold(): name for name in types}
     machine_type: str | None = None
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            for row in csv.reader(file):
+            rows = csv.reader(file)
+            for row in rows:
                 cells = [cell.strip() for cell in row if cell.strip()]
                 if len(cells) == 1:
+                    if _SOUND_NAME.search(cells[0]):
+                        raise InputError(
+                            f"{path}:{rows.line_num}: {cells[0]!r} has no label; "
+                            "separate the name and its label by a comma"
+                        )
                     machine_type = by_name.get(cells[0].casefold())
-                elif len(cells) > 1 and machine_type is not None:
-                    label = _label(cells[1:])
-                    if label is not None:
-                        labels[machine_type, PurePosixPath(cells[0]).stem] = label
+                elif len(cells) > 1 and machine_type is not None and _SOUND_NAME.search(cells[0]):
+                    name, listed = PurePosixPath(cells[0]).stem, _label(cells[1:])
+                    if listed is None:
+                        raise InputError(
+                            f"{path}:{rows.line_num}: {','.join(cells[1:])!r} is not one label; "
+                            "write normal and 0, or anomaly and 1"
+                        )
+                    before = labels.setdefault((machine_type, name), _Listed(listed, rows.line_num))
+                    if before.is_anomaly != listed:
+                        raise InputError(
+                            f"{path}:{rows.line_num}: labels {name} of {machine_type} otherwise than line "
+                            f"{before.line}; correct one of them"
+                        )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a list of labels ({error}); download it again") from error
     return labels
 
 
+_SOUND_NAME = re.compile(r"\.(wav|flac)\b", re.IGNORECASE)
+
+
 def _label(cells: list[str]) -> bool | None:
-    for cell in reversed(cells):  # the number, where there is one, was made by the organisers for scoring
-        if cell in ("0", "1"):
-            return cell == "1"
-        if cell.lower().startswith(("normal", "anomaly")):
-            return cell.lower().startswith("anomaly")
-    return None
+    """Whether cells say anomaly, by a number, a name that begins with the word, or both; None if not one thing."""
+    said = {cell == "1" for cell in cells if cell in ("0", "1")}
+    said |= {
+        word == "anomaly" for cell in cells for word in ("normal", "anomaly") if cell.lower().startswith(word)
+    }
+    return said.pop() if len(said) == 1 else None

@@ -110,7 +110,7 @@ def download(
     root: Path,
     *,
     on_progress: Progress,
-    tell: Callable[[str], None],
+    on_event: Callable[[str], None],
     keep_archives: bool = False,
 ) -> None:
     """Fetch and unpack, one archive after another, into a corpus folder; goes on with what is there.
@@ -128,9 +128,9 @@ def download(
                 if archive.machine_type is None:
                     shutil.copyfile(fetched, root / _ARCHIVES / ".labels")
                     (root / _ARCHIVES / ".labels").replace(root / LABEL_LIST)
-                    tell(f"{file.name}: the labels of the evaluation set")
+                    on_event(f"{file.name}: the labels of the evaluation set")
                 else:
-                    tell(f"{file.name}: {unpack(fetched, root, archive)} recordings of {archive.machine_type}")
+                    on_event(f"{file.name}: {unpack(fetched, root, archive)} recordings of {archive.machine_type}")
                 os.sync()  # the note must not reach the disk before the recordings
             except OSError as error:
                 raise cannot_write(root, error) from error

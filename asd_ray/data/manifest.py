@@ -6,7 +6,7 @@ A folder without a manifest is unfinished; a folder with one is whole. No ray he
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
 # Ray and its libraries take five to twenty seconds to begin; in one, a core prepares or reads some 200 clips.
 FEWEST_CLIPS_FOR_RAY = 2048
 SHARD_PATH = r"[A-Za-z0-9][A-Za-z0-9_-]*/(train|valid|test|eval)/\d{5}-[0-9a-f]{12}\.parquet"
+METADATA_KEY = b"asd_ray"  # of a shard: its own path, the digest of its rows, and what was found in the recordings
 WINDOW_RULE = (
     f"{NUM_SAMPLES} samples at {SAMPLE_RATE} Hz; longer recordings keep their first samples, "
     "shorter ones are repeated to length"
@@ -77,6 +78,8 @@ class Manifest(_Strict):
     shards: tuple[ShardEntry, ...]
     quarantined: int
     notes: dict[str, int]  # what was odd but usable -> number of recordings
+    notes_by_type: dict[str, dict[str, int]] = {}  # the same by machine type; older manifests do not say
+    lists: dict[str, str] = {}  # SHA-256 of quarantine.csv and notes.csv, by name; older manifests do not say
     options: Options
     source: str
     fingerprint: str
@@ -131,6 +134,20 @@ class Manifest(_Strict):
         write_whole(folder / MANIFEST, self.model_dump_json(indent=1) + "\n")
 
 
+def note_lines(notes_by_type: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """One line for each machine type with odd recordings, for whoever reads a result that rests on them.
+
+    >>> note_lines({"fan": {"silent": 2, "longer than 10 s: its first 10 s used": 1}})
+    ('fan: recordings that are used though odd: silent (2); longer than 10 s: its first 10 s used (1)',)
+    """
+    return tuple(
+        f"{name}: recordings that are used though odd: "
+        + "; ".join(f"{note} ({count})" for note, count in notes.items())
+        for name, notes in notes_by_type.items()
+        if notes
+    )
+
+
 def fingerprint(classes: Sequence[tuple[str, str]], *, digests: Iterable[str]) -> str:
     """Identity of the content of all shards: the same clips, labels and classes give the same one."""
     content = json.dumps([NUM_SAMPLES, list(classes), list(digests)])
@@ -140,16 +157,26 @@ def fingerprint(classes: Sequence[tuple[str, str]], *, digests: Iterable[str]) -
 def read_shard(path: Path, *, columns: Sequence[str] | None = None, row_group: int | None = None) -> pa.Table:
     """The rows of one shard, or of one of its row groups, checksums verified.
 
-    Raises InputError that names a damaged file.
+    Raises InputError that names a damaged file, or a shard that lies where another belongs.
     """
     names = list(columns) if columns is not None else None
     try:
         source = path.open("rb") if is_object(path) else path
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            _refuse_displaced(path, file.schema_arrow.metadata or {})
             return file.read(names) if row_group is None else file.read_row_group(row_group, names)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: damaged ({reason}); delete it and prepare the shards again") from error
+
+
+def _refuse_displaced(path: Path, metadata: dict[bytes, bytes]) -> None:
+    try:
+        own = json.loads(metadata.get(METADATA_KEY, b"{}")).get("path")
+    except ValueError as error:
+        raise pa.ArrowInvalid(f"its metadata is no JSON: {error}") from error
+    if own is not None and not path.as_posix().endswith(f"/{own}"):
+        raise InputError(f"{path}: holds the shard {own}; delete it and prepare the shards again")
 
 
 def read_labels(folder: Path, *, splits: Iterable[Split] = SPLITS) -> pa.Table:
@@ -167,9 +194,34 @@ def write_quarantine(folder: Path, problems: Iterable[Problem]) -> None:
 
 
 def read_quarantine(folder: Path) -> tuple[Problem, ...]:
-    """The files that prepare could not use, as it listed them in quarantine.csv."""
-    with (folder / QUARANTINE).open(newline="", encoding="utf-8") as file:
-        return tuple(Problem(*row) for row in list(csv.reader(file))[1:])
+    """The files that prepare could not use, as quarantine.csv lists them. Raises InputError if it is lost."""
+    path = folder / QUARANTINE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; prepare the shards again, which writes it anew") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); delete it and prepare the shards again") from error
+    if any(len(row) != 3 for row in rows) or not rows:
+        raise InputError(f"{path}: is not the list that was written; delete it and prepare the shards again")
+    return tuple(Problem(*row) for row in rows[1:])
+
+
+def lists_are_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether quarantine.csv and notes.csv are as they were written."""
+    try:
+        return all(_sha256(folder / name) == digest for name, digest in manifest.lists.items())
+    except OSError:  # missing, or not to be read: written anew
+        return False
+
+
+def list_digests(folder: Path) -> dict[str, str]:
+    return {name: _sha256(folder / name) for name in (QUARANTINE, NOTES)}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:

@@ -12,14 +12,22 @@ from pydantic import TypeAdapter, ValidationError
 
 from asd_ray.data.audio import BadRecording
 from asd_ray.data.corpus import Problem, read_corpus
-from asd_ray.data.manifest import FEWEST_CLIPS_FOR_RAY, Manifest, Options
+from asd_ray.data.manifest import (
+    FEWEST_CLIPS_FOR_RAY,
+    Manifest,
+    Options,
+    lists_are_whole,
+    read_shard,
+)
 from asd_ray.data.shards import (
     ShardPlan,
     ShardResult,
+    digest_of,
     finish,
     plan_shards,
     source_signature,
     usable,
+    without_duplicates,
     write_shard,
 )
 from asd_ray.errors import EnvironmentFailure, InputError
@@ -38,6 +46,7 @@ def prepare(
     valid_fraction: float = 0.05,
     resample: bool = False,
     strict: bool = False,
+    verify: bool = True,
     on_progress: Progress | None = None,
 ) -> Manifest:
     """Check every recording below `root` and write shards and their manifest to `out`.
@@ -45,7 +54,8 @@ def prepare(
     Of each machine's training clips the part `valid_fraction` is held out: thresholds are fitted to them.
     `resample` accepts other sample rates than 16 kHz. `strict` raises the BadRecording of the first bad file;
     otherwise bad files are listed in quarantine.csv. `on_progress` is told (clips done, clips in all). Nothing is
-    done if `out` was prepared from the same files with the same options; a call that was killed is completed, its
+    written if `out` was prepared from the same files with the same options: its shards are then read, and damaged
+    ones made again; without `verify`, only their sizes are looked at. A call that was killed is completed, its
     whole shards are kept. Ray is started, and shut down again, unless it runs already or there is little to do.
     Raises InputError.
     """
@@ -58,17 +68,24 @@ def prepare(
         _refuse(root, corpus.problems)
     source = source_signature(corpus, options=options)
     with folder_lock(out, mend="another prepare is at work there; wait for it, or stop it"):
-        manifest = _already_prepared(out, source)
+        manifest = _already_prepared(out, source, verify=verify)
         if manifest is not None and not (strict and manifest.quarantined):
             return manifest
+        done: dict[str, ShardResult] = {}
         while True:
             plans = plan_shards(corpus, out, valid_fraction=valid_fraction, resample=resample)
-            results = _write_shards(root, plans, strict=strict, on_progress=on_progress)
-            without_lost_machines = usable(corpus, plans, results)
-            if without_lost_machines is corpus:
-                break
+            new = [plan for plan in plans if plan.path not in done]
+            done |= {one.path: one for one in _write_shards(root, new, strict=strict, on_progress=on_progress)}
+            results = [done[plan.path] for plan in plans]
             # A machine whose training recordings are all bad has no class: other class indices, other shards.
-            corpus = without_lost_machines
+            left = usable(corpus, plans, results)
+            if left is corpus:
+                left = without_duplicates(corpus, plans, results)
+            if left is corpus:
+                break
+            if strict:
+                _refuse(root, left.problems)
+            corpus = left
         return finish(plans, results, out, corpus=corpus, options=options, source=source)
 
 
@@ -79,12 +96,19 @@ def _options(valid_fraction: float, resample: bool) -> Options:
         raise InputError(f"valid_fraction {valid_fraction}: {error.errors()[0]['msg']}") from error
 
 
-def _already_prepared(out: Path, source: str) -> Manifest | None:
+def _already_prepared(out: Path, source: str, *, verify: bool) -> Manifest | None:
     try:
         manifest = Manifest.load(out)
-    except InputError:  # missing, of another version, or its shards are: made again
+        if manifest.source != source:
+            return None
+        if not lists_are_whole(out, manifest):
+            return None
+        for shard in manifest.shards if verify else ():
+            if digest_of(read_shard(out / shard.path)) != shard.digest:
+                return None
+    except InputError:  # missing, damaged, of another version, or its shards and lists are: made again
         return None
-    return manifest if manifest.source == source else None
+    return manifest
 
 
 def _refuse(root: Path, problems: Iterable[Problem]) -> None:

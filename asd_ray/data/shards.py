@@ -11,7 +11,7 @@ made again, and a changed recording gives a shard of another name.
 import hashlib
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asd_ray.clip import SPLITS, Clip, Split, class_table, machine_types
-from asd_ray.data.audio import BadRecording, read_recording
+from asd_ray.data.audio import SILENT, BadRecording, read_recording
 from asd_ray.data.corpus import Corpus, Problem, hold_out, scorable
 from asd_ray.data.manifest import (
     LABEL_COLUMNS,
+    METADATA_KEY,
     NOTES,
     QUARANTINE,
     SCHEMA,
@@ -35,6 +36,7 @@ from asd_ray.data.manifest import (
     Options,
     ShardEntry,
     fingerprint,
+    list_digests,
     read_shard,
     write_quarantine,
     write_table,
@@ -45,8 +47,8 @@ from asd_ray.files.writing import writing
 
 CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
 CLIPS_PER_ROW_GROUP = 16
-_CONTENT_VERSION = 1  # part of every shard's name: raise it when decoding or columns change
-_METADATA_KEY = b"asd_ray"
+_CONTENT_VERSION = 2  # part of every shard's name: raise it when decoding, notes, columns or metadata change
+DUPLICATE = "the same sound as another recording"
 _Numbered = tuple[tuple[Clip, int], ...]  # clips with their class indices
 _Marks = dict[str, tuple[int, int]]  # bytes and time of change (ns) by clip id
 
@@ -74,6 +76,7 @@ class ShardResult:
     digest: str
     quarantined: tuple[Problem, ...]
     notes: tuple[tuple[str, str], ...]  # clip_id, what was odd
+    sounds: tuple[tuple[str, str], ...]  # clip_id, digest of its samples
     reused: bool
 
 
@@ -151,11 +154,13 @@ def write_shard(plan: ShardPlan) -> ShardResult:
     rows, quarantined, notes = _decode(plan)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     about = {
-        "digest": _digest(table),
+        "path": plan.path,
+        "digest": digest_of(table),
         "quarantined": [asdict(problem) for problem in quarantined],
         "notes": notes,
+        "sounds": [[row["clip_id"], hashlib.sha256(row["pcm"]).hexdigest()[:32]] for row in rows],
     }
-    _write_table(path, table.replace_schema_metadata({_METADATA_KEY: json.dumps(about)}))
+    _write_table(path, table.replace_schema_metadata({METADATA_KEY: json.dumps(about)}))
     return _result(path, plan, about=about, rows=len(rows), reused=False)
 
 
@@ -177,7 +182,7 @@ def _decode(plan: ShardPlan) -> tuple[list[dict[str, Any]], list[Problem], list[
     return rows, quarantined, notes
 
 
-def _digest(table: pa.Table) -> str:
+def digest_of(table: pa.Table) -> str:
     """SHA-256 over the rows: identity, label, class and sound."""
     digest = hashlib.sha256()
     labels = table.select(LABEL_COLUMNS).to_pylist()
@@ -204,10 +209,10 @@ def _read_back(path: Path, plan: ShardPlan) -> ShardResult:
     """The result of a shard written before. Raises InputError unless it is what was written then."""
     table = read_shard(path)
     try:
-        about = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        about = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not a shard of asd_ray; delete it") from error
-    if about["digest"] != _digest(table):
+    if about["digest"] != digest_of(table):
         raise InputError(f"{path}: its content is not what was written; delete it")
     return _result(path, plan, about=about, rows=len(table), reused=True)
 
@@ -220,6 +225,7 @@ def _result(path: Path, plan: ShardPlan, *, about: dict[str, Any], rows: int, re
         digest=about["digest"],
         quarantined=tuple(Problem(**problem) for problem in about["quarantined"]),
         notes=tuple((clip_id, note) for clip_id, note in about["notes"]),
+        sounds=tuple((clip_id, digest) for clip_id, digest in about["sounds"]),
         reused=reused,
     )
 
@@ -245,6 +251,60 @@ def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardRe
         raise InputError(f"{error} ({len(bad)} cannot be used: see {out / QUARANTINE})") from error
 
 
+def without_duplicates(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> Corpus:
+    """The corpus itself, if no labelled clip is heard elsewhere in it; else one without such clips, to be planned
+    again. They become problems.
+
+    A test clip that was trained on is no test, and one under both labels tells nothing. Of several labelled clips
+    with one sound, of which one may choose and another report, one is kept: rather that of the evaluation set.
+    """
+    clips = {clip.clip_id: clip for plan in plans for clip, _ in plan.clips}
+    problems: dict[str, Problem] = {}
+    for names in _same_sounds(results):
+        same = sorted((clips[name] for name in names), key=lambda clip: (_FIRST.index(clip.split), clip.clip_id))
+        for number, clip in enumerate(same):
+            if cause := _why_no_judge(clip, same, before=same[:number]):
+                problems[clip.clip_id] = Problem(clip.clip_id, cause, "remove one of them")
+    if not problems:
+        return corpus
+    return replace(
+        corpus,
+        clips=tuple(clip for clip in corpus.clips if clip.clip_id not in problems),
+        problems=tuple(sorted({*corpus.problems, *problems.values()}, key=lambda problem: problem.path)),
+    )
+
+
+_FIRST: tuple[Split, ...] = ("train", "valid", "eval", "test")  # of clips with one sound the first stays
+
+
+def _why_no_judge(clip: Clip, same: Sequence[Clip], *, before: Sequence[Clip]) -> str:
+    """Why a clip can judge nothing, given all with its sound and those that come before it; empty if it can."""
+    if clip.split not in ("test", "eval"):
+        return ""
+    for other in same:
+        if other.split in ("train", "valid"):
+            return f"the same sound as {other.clip_id}, which is trained on"
+        if None not in (clip.is_anomaly, other.is_anomaly) and other.is_anomaly != clip.is_anomaly:
+            return f"the same sound as {other.clip_id}, which has the other label"
+    for other in before:
+        if None in (clip.is_anomaly, other.is_anomaly):
+            continue
+        if other.split != clip.split or other.machine == clip.machine:
+            return f"the same sound as {other.clip_id}, which is judged by already"
+    return ""
+
+
+def _same_sounds(results: Iterable[ShardResult]) -> list[list[str]]:
+    """The clips that share their samples with others, sound by sound; silence is noted elsewhere."""
+    by_digest: dict[str, list[str]] = defaultdict(list)
+    for result in results:
+        silent = {clip_id for clip_id, note in result.notes if note == SILENT}
+        for clip_id, digest in result.sounds:
+            if clip_id not in silent:
+                by_digest[digest].append(clip_id)
+    return [names for names in by_digest.values() if len(names) > 1]
+
+
 def finish(
     plans: Sequence[ShardPlan],
     results: Iterable[ShardResult],
@@ -256,13 +316,15 @@ def finish(
 ) -> Manifest:
     """List what was quarantined and noted, remove shards that no plan knows, and write the manifest last.
 
-    `corpus` is one that `usable` returned as it is; `source` is the signature of the corpus first read.
+    `corpus` is one that `usable` and `without_duplicates` returned as it is; `source` is the signature of the
+    corpus first read.
     """
     by_path = {result.path: result for result in results}
     ordered = [by_path[plan.path] for plan in plans]
     problems = {*corpus.problems, *(problem for result in ordered for problem in result.quarantined)}
     write_quarantine(out, sorted(problems, key=lambda problem: problem.path))
-    notes = sorted(note for result in ordered for note in result.notes)
+    repeated = [(name, DUPLICATE) for names in _same_sounds(ordered) for name in names]
+    notes = sorted([*(note for result in ordered for note in result.notes), *repeated])
     write_table(out / NOTES, [("path", "note"), *notes])
     machines = class_table(clip.machine for plan in plans for clip, _ in plan.clips)
     classes = tuple((machine.machine_type, machine.machine_id) for machine in machines)
@@ -271,6 +333,11 @@ def finish(
         shards=tuple(_entry(plan, by_path[plan.path]) for plan in plans),
         quarantined=len(problems),
         notes=dict(sorted(Counter(note for _, note in notes).items())),
+        notes_by_type={
+            name: dict(sorted(Counter(note for clip_id, note in notes if clip_id.startswith(f"{name}/")).items()))
+            for name in dict.fromkeys(clip_id.split("/")[0] for clip_id, _ in notes)
+        },
+        lists=list_digests(out),
         options=options,
         source=source,
         fingerprint=fingerprint(classes, digests=[result.digest for result in ordered]),

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from asd_ray.clip import BYTES_PER_CLIP
+from asd_ray.clip import BYTES_PER_CLIP, machine_types
 from asd_ray.data.audio import BadRecording, read_recording
 from asd_ray.data.corpus import Corpus, read_corpus
-from asd_ray.data.manifest import MANIFEST, QUARANTINE, Manifest, read_shard
+from asd_ray.data.manifest import MANIFEST, QUARANTINE, Manifest, note_lines, read_shard
 from asd_ray.doctor.finding import Finding
 from asd_ray.files.paths import fetched, is_object
 from asd_ray.invocation import call_of
+from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.forecast import Listed, list_clips, list_data
 from asd_ray.search.runfolder import judge_clips
 
@@ -29,6 +30,8 @@ def check_corpus(data: Path) -> Iterator[Finding]:
         yield Finding("ok", "data", f"{data}: shards of {len(found.clips)} clips, none missing or cut")
         if manifest.quarantined:
             yield Finding("note", "data", f"{manifest.quarantined} recordings were left out: {data / QUARANTINE}")
+        for line in note_lines(manifest.notes_by_type):
+            yield Finding("note", "data", line)
     else:
         corpus = read_corpus(data)
         found = list_clips(corpus.clips, valid_fraction=0.0, problems=len(corpus.problems))
@@ -76,6 +79,13 @@ def _check_labels(data: Path, found: Listed) -> Iterator[Finding]:
     yield Finding("ok", "labels", f"protocol {protocol}: labelled clips choose and report")
     for name, reason in not_searchable.items():
         yield Finding("note", "labels", f"{name} would be trained on, not searched: {reason}")
+    reporting = roles.filter(roles.column("reports")).to_pylist()
+    for name in (name for name in machine_types(found.machines) if name not in not_searchable):
+        labels = [(row["machine_id"], row["is_anomaly"]) for row in reporting if row["machine_type"] == name]
+        if reason := why_unusable(labels):
+            yield Finding(
+                "note", "labels", f"{name} can be searched, but its best config not judged: {reason} report"
+            )
     choosing = roles.filter(roles.column("chooses")).column("machine_type").to_pylist()
     for name in dict.fromkeys(choosing):
         if (count := choosing.count(name)) < FEW_CHOOSING and name not in not_searchable:

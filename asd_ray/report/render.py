@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from asd_ray.config import params_of
+from asd_ray.data.manifest import note_lines
 from asd_ray.files.writing import to_json, write_whole
 from asd_ray.report.compare import Compared, Comparison
 from asd_ray.report.confirmed import verdict_of
@@ -235,7 +236,12 @@ def _winners(summary: Summary) -> dict[str, dict[str, MachineMetrics | None]]:
 
 
 def _context(summary: Summary) -> dict[str, Any]:
-    return {"summary": summary, "run": summary.run, "baseline": baseline_name(summary.run)}
+    return {
+        "summary": summary,
+        "run": summary.run,
+        "baseline": baseline_name(summary.run),
+        "noted": note_lines(summary.run.corpus.notes),
+    }
 
 
 @cache

@@ -185,6 +185,9 @@ class OverallFigures(_Part):
 class CorpusEntry(_Part):
     path: str
     fingerprint: str
+    notes: dict[str, dict[str, int]] = Field(
+        default={}, description="by machine type: what is odd about recordings that are used, and how many"
+    )
 
 
 class SummaryFile(_Part):
@@ -192,7 +195,9 @@ class SummaryFile(_Part):
 
     format: Literal[1] = 1
     asd_ray: str
-    protocol: Literal["dcase", "split", "paper"] = Field(description="which labels chose, and which report")
+    protocol: Literal["dcase", "split", "paper", "mixed"] = Field(
+        description="which labels chose, and which report"
+    )
     optimistic: bool = Field(description="whether the same labels chose and report")
     objective: str
     trials: dict[str, int] = Field(description="number of trials by state")
@@ -213,7 +218,11 @@ def summary_file(summary: Summary) -> SummaryFile:
             "optimistic": summary.optimistic,
             "objective": run.config.score.objective,
             "trials": summary.counts(),
-            "corpus": {"path": run.corpus.path, "fingerprint": run.corpus.fingerprint},
+            "corpus": {
+                "path": run.corpus.path,
+                "fingerprint": run.corpus.fingerprint,
+                "notes": run.corpus.notes,
+            },
             "machine_types": {machine.machine_type: _machine(machine) for machine in summary.machines},
             "overall": None if summary.overall is None else asdict(summary.overall),
             "baseline": baseline_name(run),

@@ -122,6 +122,7 @@ def write_best(
         classes=corpus.classes,
         data=corpus.path,
         fingerprint=corpus.fingerprint,
+        notes=corpus.notes.get(machine_type, {}),
         config=config,
     )
     write_whole(path, dump(best.model_dump()))

@@ -4,7 +4,6 @@ Axes: L samples.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
+from asd_ray.clip import find_machine_id
 from asd_ray.config import Params, RunConfig
-from asd_ray.data.audio import read_recording
+from asd_ray.data.audio import SILENT, BadRecording, read_recording
 from asd_ray.data.resident import PCM_SCALE
 from asd_ray.errors import InputError, path_suggestion
 from asd_ray.files.paths import place
@@ -30,7 +30,6 @@ from asd_ray.models.sgram import LogMel
 from asd_ray.scoring.scores import make_score, outputs_of
 
 NORMALS = ("normals.embedding_NE", "normals.class_N")  # beside the weights: what a score is fitted to
-_MACHINE_ID = re.compile(r"id_[A-Za-z0-9]+")
 
 
 class ThresholdEntry(Strict):
@@ -72,6 +71,9 @@ class Best(Strict):
     classes: list[list[str]]
     data: str
     fingerprint: str
+    notes: dict[str, int] = Field(
+        default={}, description="what is odd about recordings of its machine type that it rests on, and how many"
+    )
     config: RunConfig
 
 
@@ -83,6 +85,7 @@ class Scored:
     machine_id: str
     score: float
     threshold: float
+    notes: tuple[str, ...] = ()  # what is odd about the recording
 
     @property
     def is_anomaly(self) -> bool:
@@ -133,25 +136,34 @@ class Detector:
         return [machine_id for name, machine_id in self.best.classes if name == self.best.machine_type]
 
     def score(self, path: Path, *, machine_id: str | None = None, resample: bool = False) -> Scored:
-        """The score of a recording; the machine id is read from its name (`id_02`) unless it is given."""
+        """The score of a recording; the machine id is read from its name (`id_02`) unless it is given.
+
+        Raises InputError for one that cannot be scored, and for silence: no machine is heard in it.
+        """
         machine_id = self._known(machine_id or self._machine_id(path), path)
         recording = read_recording(path, resample=resample)
+        if SILENT in recording.notes:
+            raise BadRecording(path, "is silent: all of its samples are the same", "see to the microphone")
         class_index = self.best.classes.index([self.best.machine_type, machine_id])
         return Scored(
             path=path,
             machine_id=machine_id,
             score=self._score_pcm(recording.pcm, class_index),
             threshold=self.best.threshold.value,
+            notes=recording.notes,
         )
 
     def _machine_id(self, path: Path) -> str:
-        found = _MACHINE_ID.search(path.stem)
         known = ", ".join(self.machine_ids)
         if not path.exists():
             raise InputError(f"{path}: no such file{path_suggestion(path) or '; check the path'}")
+        try:
+            found = find_machine_id(path.stem)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; give --machine-id, one of {known}") from None
         if found is None:
             raise InputError(f"{path}: no machine id (id_XX) in its name; give --machine-id, one of {known}")
-        return found.group()
+        return found
 
     def _known(self, machine_id: str, path: Path) -> str:
         if machine_id not in self.machine_ids:

@@ -3,11 +3,12 @@
 `dcase`: the development test set chooses, the evaluation set reports (other machine ids).
 `split`: half of the test clips of each machine id and label choose, the other half report.
 `paper`: the same test clips do both, as publications have it; such numbers are optimistic.
+`mixed`: machine types with labelled evaluation clips as in `dcase`, the others as in `split`; by `auto` alone.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +17,8 @@ import numpy.typing as npt
 
 from asd_ray.errors import InputError
 
-Protocol = Literal["dcase", "split", "paper"]
-PROTOCOLS: tuple[Protocol, ...] = ("dcase", "split", "paper")
+Protocol = Literal["dcase", "split", "paper", "mixed"]
+PROTOCOLS: tuple[Protocol, ...] = ("dcase", "split", "paper")  # those that can be asked for
 
 Mask = npt.NDArray[np.bool_]
 
@@ -37,19 +38,21 @@ class Roles:
     not_reportable: dict[str, str]
 
 
-def resolve_protocol(name: str, labelled_splits: Collection[str]) -> Protocol:
-    """The protocol that a name (`auto` or one of PROTOCOLS) means, given the splits that have labelled clips.
+def resolve_protocol(name: str, labelled_splits: Mapping[str, Collection[str]]) -> Protocol:
+    """The protocol that a name (`auto` or one of PROTOCOLS) means, given the splits of each machine type's labels.
 
-    `auto` is `dcase` where labelled evaluation clips exist, else `split`, for the corpus as a whole: where only
-    some machine types have an evaluation set, the others are searched on their test clips and not reported.
+    `auto` is `dcase` for the machine types that have labelled evaluation clips, and `split` for the others.
     Raises InputError for an unknown name, and for `dcase` without labelled evaluation clips.
 
-    >>> resolve_protocol("auto", {"test"}), resolve_protocol("auto", {"test", "eval"})
+    >>> resolve_protocol("auto", {"fan": {"test"}}), resolve_protocol("auto", {"fan": {"test", "eval"}})
     ('split', 'dcase')
+    >>> resolve_protocol("auto", {"fan": {"test"}, "pump": {"test", "eval"}})
+    'mixed'
     """
+    evaluated = {"eval" in splits for splits in labelled_splits.values() if splits}
     if name == "auto":
-        return "dcase" if "eval" in labelled_splits else "split"
-    if name == "dcase" and "eval" not in labelled_splits:
+        return "mixed" if len(evaluated) == 2 else "dcase" if evaluated == {True} else "split"
+    if name == "dcase" and True not in evaluated:
         raise InputError(
             "protocol dcase: the corpus has no labelled evaluation clips; "
             "add <machine_type>/eval/ with eval_data_list.csv, or use protocol split"
@@ -58,6 +61,17 @@ def resolve_protocol(name: str, labelled_splits: Collection[str]) -> Protocol:
         if name == protocol:
             return protocol
     raise InputError(f"protocol {name!r} is unknown; use auto, {', '.join(PROTOCOLS)}")
+
+
+def labelled_splits(
+    machine_type: Sequence[str], split: Sequence[str], is_anomaly: Sequence[bool | None]
+) -> dict[str, set[str]]:
+    """The splits in which a machine type has labelled clips, for each one, given column by column."""
+    found: dict[str, set[str]] = {name: set() for name in dict.fromkeys(machine_type)}
+    for name, where, label in zip(machine_type, split, is_anomaly, strict=True):
+        if label is not None:
+            found[name].add(where)
+    return found
 
 
 def assign_roles(
@@ -77,8 +91,9 @@ def assign_roles(
     labelled = np.array([label is not None for label in is_anomaly], dtype=bool)
     splits = np.asarray(split, dtype=str)
     test, evaluation = labelled & (splits == "test"), labelled & (splits == "eval")
-    resolve_protocol(protocol, set(splits[labelled].tolist()))
+    splits_of = labelled_splits(machine_type, split, is_anomaly)
     if protocol == "dcase":
+        resolve_protocol(protocol, splits_of)
         choosing, reporting = test, evaluation
     elif protocol == "paper":
         choosing, reporting = test, test.copy()
@@ -86,11 +101,19 @@ def assign_roles(
         groups = list(zip(machine_type, machine_id, is_anomaly, strict=True))
         choosing = _every_other(clip_id, test, groups=groups)
         reporting = test & ~choosing
+        if protocol == "mixed":
+            evaluated = np.array(["eval" in splits_of[name] for name in machine_type], dtype=bool)
+            choosing = np.where(evaluated, test, choosing)
+            reporting = np.where(evaluated, evaluation, reporting)
+    not_searchable = _unusable(choosing, machine_type, machine_id=machine_id, is_anomaly=is_anomaly)
+    for name in not_searchable:
+        if splits_of[name] == {"eval"}:
+            not_searchable[name] = "its labelled clips are all in eval/, and choose nothing: put some into test/"
     return Roles(
         protocol=protocol,
         choosing=choosing,
         reporting=reporting,
-        not_searchable=_unusable(choosing, machine_type, machine_id=machine_id, is_anomaly=is_anomaly),
+        not_searchable=not_searchable,
         not_reportable=_unusable(reporting, machine_type, machine_id=machine_id, is_anomaly=is_anomaly),
     )
 

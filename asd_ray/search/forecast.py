@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from asd_ray.clip import Clip, Machine, class_table, machine_types
 from asd_ray.config import RunConfig, replace
 from asd_ray.data.corpus import hold_out, read_corpus
-from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, read_labels
+from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, note_lines, read_labels
 from asd_ray.files.strict_yaml import load
 from asd_ray.lanes.sizes import Room, Share, machine_resources, make_room, share_out
 from asd_ray.models import check_class_types, mels_of
@@ -44,6 +44,7 @@ class Listed:
     to_prepare: int  # recordings that a search would check and write to shards first
     problems: int  # files that do not fit the layout
     fingerprint: str = ""  # of what is prepared
+    note_lines: tuple[str, ...] = ()  # on recordings that are odd but used; known once they are prepared
 
     def count(self, split: str, machine_type: str) -> int:
         clips = self.clips
@@ -102,6 +103,7 @@ def list_data(data: Path, *, valid_fraction: float) -> Listed:
         to_prepare=0,
         problems=manifest.quarantined,
         fingerprint=manifest.fingerprint,
+        note_lines=note_lines(manifest.notes_by_type),
     )
 
 

@@ -7,6 +7,7 @@ trials/<uid>/     state, metrics and scores of a trial
 """
 
 import platform
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,12 +22,13 @@ from pydantic import Field
 import asd_ray
 from asd_ray.clip import Machine, machine_types
 from asd_ray.config import RunConfig, science
+from asd_ray.data.corpus import SMALLEST_HELD_OUT_FROM
 from asd_ray.data.manifest import Manifest, read_labels, read_shard
 from asd_ray.errors import InputError, path_suggestion
 from asd_ray.files.strict_yaml import Strict, dump, load
 from asd_ray.files.writing import write_whole, writing
 from asd_ray.scoring.metrics import PROXY
-from asd_ray.scoring.protocol import Mask, assign_roles, resolve_protocol
+from asd_ray.scoring.protocol import Mask, assign_roles, labelled_splits, resolve_protocol
 from asd_ray.search.space import SearchSpace
 
 RUN, CLIPS, JOURNAL, TRIALS = "run.yaml", "clips.parquet", "studies.journal", "trials"
@@ -39,6 +41,7 @@ class Corpus(Strict):
     path: str
     fingerprint: str
     classes: list[list[str]]  # [machine_type, machine_id] by class index
+    notes: dict[str, dict[str, int]] = {}  # by machine type: what is odd about recordings, and how many
 
 
 class Kept(Strict):
@@ -91,6 +94,8 @@ class Run(Strict):
                     return f"{section}.{key} is {value} there and {theirs[section][key]} now"
         if self.corpus.fingerprint != other.corpus.fingerprint:
             return "the corpus has changed"
+        if self.protocol != other.protocol:
+            return f"protocol is {self.protocol} there and {other.protocol} now"
         return None if self.space == other.space else "the search space has changed"
 
 
@@ -127,7 +132,8 @@ class Plan:
 
     def corpus(self, shards: Path) -> Corpus:
         classes = [list(names) for names in self.manifest.classes]
-        return Corpus(path=str(shards), fingerprint=self.manifest.fingerprint, classes=classes)
+        notes = self.manifest.notes_by_type
+        return Corpus(path=str(shards), fingerprint=self.manifest.fingerprint, classes=classes, notes=notes)
 
 
 def plan_clips(shards: Path, protocol_name: str, *, objective: str = "mean") -> Plan:
@@ -164,8 +170,8 @@ def judge_clips(
     any label. Raises InputError, naming `where`, if nothing can be searched.
     """
     columns = {name: clips.column(name).to_pylist() for name in clips.column_names}
-    pairs = zip(columns["split"], columns["is_anomaly"], strict=True)
-    protocol = resolve_protocol(protocol_name, {split for split, label in pairs if label is not None})
+    splits_of = labelled_splits(columns["machine_type"], columns["split"], columns["is_anomaly"])
+    protocol = resolve_protocol(protocol_name, splits_of)
     roles = assign_roles(
         protocol,
         columns["clip_id"],
@@ -174,14 +180,17 @@ def judge_clips(
         machine_id=columns["machine_id"],
         is_anomaly=columns["is_anomaly"],
     )
+    machines = tuple(machines)
     present = machine_types(machines)
     missing = {name: "no labelled clips" for name in present if name not in set(columns["machine_type"])}
     not_searchable, choosing = {**missing, **roles.not_searchable}, roles.choosing
     if held_out is not None:
-        not_searchable, choosing = _without_stand_ins(held_out, present), np.zeros_like(roles.choosing)
+        not_searchable, choosing = _without_stand_ins(held_out, machines), np.zeros_like(roles.choosing)
     if all(name in not_searchable for name in present):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in not_searchable.items())
-        mend = "add labelled test clips" if held_out is None else "prepare it with a larger --valid-fraction"
+        mend = "add labelled test clips"
+        if held_out is None and any(count > 1 for count in _ids_per_type(machines).values()):
+            mend += ", or choose without labels: --objective proxy"
         raise InputError(f"{where}: no machine type can be searched ({reasons}); {mend}")
     table = clips.select(["clip_id", "split", "machine_type", "machine_id", "is_anomaly"])
     for name, mask in (("chooses", choosing), ("reports", roles.reporting)):
@@ -195,16 +204,26 @@ def _flags(mask: Mask) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits])
 
 
-def _without_stand_ins(held_out: pa.Table, present: tuple[str, ...]) -> dict[str, str]:
+def _ids_per_type(machines: Iterable[Machine]) -> Counter[str]:
+    return Counter(machine.machine_type for machine in machines)
+
+
+def _without_stand_ins(held_out: pa.Table, machines: tuple[Machine, ...]) -> dict[str, str]:
     """The machine types of which no clip can stand in for an anomaly, and why."""
-    ids: dict[str, set[str]] = {name: set() for name in present}
+    held: dict[str, set[str]] = defaultdict(set)
     for row in held_out.select(["machine_type", "machine_id"]).to_pylist():
-        ids[row["machine_type"]].add(row["machine_id"])
-    return {
-        name: f"held-out clips of {len(found)} machine ids, and other ids are to stand in for anomalies"
-        for name, found in ids.items()
-        if len(found) < 2
-    }
+        held[row["machine_type"]].add(row["machine_id"])
+    reasons = {}
+    for name, count in _ids_per_type(machines).items():
+        if count < 2:
+            reasons[name] = "one machine id, and clips of other ids are to stand in for anomalies"
+        elif len(held[name]) < 2:
+            reasons[name] = (
+                f"held-out clips of {len(held[name])} of its {count} machine ids, and of two they are needed: "
+                f"prepare it with {SMALLEST_HELD_OUT_FROM} training clips or more of each, and with "
+                "--valid-fraction above 0"
+            )
+    return reasons
 
 
 def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace, space_text: str) -> Run:

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
 from rich.console import Console
 
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.console import dry_run
 from asd_ray.console.dry_run import print_forecast
+from asd_ray.data.prepare import prepare
 from asd_ray.models import SYSTEMS
 from asd_ray.search import forecast
 from asd_ray.search.forecast import list_data, make_forecast
@@ -67,6 +69,22 @@ def test_what_cannot_be_searched_or_judged_is_named_with_the_reason(small_datase
     text = printed(data)
     assert "          pump is trained on but not searched: no anomalous clips\n" in text
     assert "          fan is searched, but its best config cannot be judged: no anomalous clips report\n" in text
+
+
+def test_odd_recordings_and_a_mixed_protocol_are_told(small_dataset: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(small_dataset, tmp_path / "machines")
+    pcm, rate = soundfile.read(data / "fan/test/normal_id_00_00000000.wav", dtype="int16")
+    soundfile.write(data / "fan/test/normal_id_00_00000000.wav", pcm[:rate], rate)
+    (data / "fan/eval").mkdir()
+    for path in (data / "fan/test").glob("*_id_01_*"):
+        path.rename(data / "fan/eval" / path.name)
+    prepare(data, tmp_path / "shards")
+    text = printed(tmp_path / "shards")
+    assert "noted     fan: recordings that are used though odd: shorter than 10 s: repeated (1)\n" in text
+    assert (
+        "protocol  mixed: machine types with labelled evaluation clips as in dcase, the others as in split" in text
+    )
+    assert "cannot be judged" not in text
 
 
 def test_of_several_systems_all_are_timed(small_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,8 +163,46 @@ def test_samples_beyond_full_scale_are_clipped_and_noted(tmp_path: Path) -> None
     recording = read_recording(wav(tmp_path / "x.wav", loud, subtype="FLOAT"))
     assert recording.pcm[:3].tolist() == [8192, 32767, -32768]
     assert "samples beyond full scale: clipped" in recording.notes
-    full = read_recording(wav(tmp_path / "y.wav", np.float32([1.0, -1.0] * 80_000), subtype="FLOAT"))
-    assert full.notes == ()
+    peaks = np.float32([0.5, -0.5] * 80_000)
+    peaks[:2] = 1.0, -1.0
+    assert read_recording(wav(tmp_path / "y.wav", peaks, subtype="FLOAT")).notes == ()
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_a_float_recording_of_another_scale_is_refused(tmp_path: Path, subtype: str) -> None:
+    path = wav(tmp_path / "x.wav", tone().astype(np.float32), subtype=subtype)
+    with pytest.raises(BadRecording, match=r"reach 8000, and full scale of a float file is 1; divide them by"):
+        read_recording(path)
+    assert len(read_recording(wav(path, tone() / np.float32(2500), subtype=subtype)).pcm) == NUM_SAMPLES
+
+
+@pytest.mark.parametrize(("share", "noted"), [(0.0009, False), (0.0011, True)])
+@pytest.mark.parametrize("full_scale", [32767, -32768])
+def test_a_saturated_recording_is_noted(tmp_path: Path, share: float, noted: bool, full_scale: int) -> None:
+    pcm = tone()
+    pcm[: round(share * len(pcm))] = full_scale
+    notes = read_recording(wav(tmp_path / "x.wav", pcm)).notes
+    assert [note.split(":")[0] for note in notes] == ["saturated"] * noted
+
+
+@pytest.mark.parametrize(("amplitude", "noted"), [(31, True), (33, False)])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_of_how_few_levels_a_quiet_recording_is_left_is_noted(
+    tmp_path: Path, amplitude: int, noted: bool, subtype: str
+) -> None:
+    quiet = tone() / 8000 * amplitude / 32768
+    recording = read_recording(wav(tmp_path / "x.wav", quiet, subtype=subtype))
+    assert recording.notes == (("so quiet that 16 bits keep fewer than 64 levels of it",) if noted else ())
+
+
+def test_a_recording_of_which_channel_zero_alone_is_silent_is_refused(tmp_path: Path) -> None:
+    dead, other = np.zeros(NUM_SAMPLES, np.int16), tone()
+    with pytest.raises(
+        BadRecording, match=r"channel 0, which is the one that is read, is silent, and channel 2 is"
+    ):
+        read_recording(wav(tmp_path / "x.wav", np.stack([dead, dead, other], axis=1)))
+    silent = read_recording(wav(tmp_path / "y.wav", np.stack([dead, dead], axis=1)))
+    assert silent.notes == ("2 channels: channel 0 used", "silent")
 
 
 @pytest.mark.parametrize("constant", [0, 77])
@@ -176,8 +214,8 @@ def test_silence_is_noted(tmp_path: Path, constant: int) -> None:
 @pytest.mark.parametrize(("zeros", "noted"), [(SAMPLE_RATE, True), (SAMPLE_RATE - 1, False)])
 @pytest.mark.parametrize("start", [0, 12_345, NUM_SAMPLES - SAMPLE_RATE])
 def test_a_second_of_exact_zeros_is_noted(tmp_path: Path, zeros: int, noted: bool, start: int) -> None:
-    pcm = np.full(NUM_SAMPLES, 5, np.int16)
-    pcm[::2] = -5
+    pcm = np.full(NUM_SAMPLES, 50, np.int16)
+    pcm[::2] = -50
     pcm[start : start + zeros] = 0
     notes = read_recording(wav(tmp_path / "x.wav", pcm)).notes
     assert notes == (("a second or more of exact zeros",) if noted else ())
@@ -197,12 +235,28 @@ def test_names_in_any_script_and_suffixes_in_any_case_are_read(tmp_path: Path) -
     assert read_recording(tmp_path / "ファン 1 ü.WAV").notes == ()
 
 
-def test_a_wav_whose_writer_could_not_state_its_length_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF - 36, 0xFFFFFFFF])
+def test_a_wav_whose_writer_could_not_state_its_length_is_read(tmp_path: Path, length: int) -> None:
     path = wav(tmp_path / "x.wav")
     with path.open("r+b") as file:
         file.seek(40)
-        file.write(b"\xff\xff\xff\xff")
-    assert np.array_equal(read_recording(path).pcm, tone())
+        file.write(length.to_bytes(4, "little"))
+    recording = read_recording(path)
+    assert np.array_equal(recording.pcm, tone())
+    assert (recording.num_samples, recording.notes) == (NUM_SAMPLES, ())
+
+
+@pytest.mark.parametrize("seconds", [10, 3, 70])
+def test_a_flac_whose_writer_could_not_state_its_length_is_read(tmp_path: Path, seconds: int) -> None:
+    path = wav(tmp_path / "x.flac", tone(seconds))
+    with path.open("r+b") as file:
+        file.seek(21)  # the last 36 bits of this group of bytes count the samples
+        first = file.read(1)[0]
+        file.seek(21)
+        file.write(bytes([first & 0xF0, 0, 0, 0, 0]))
+    recording = read_recording(path)
+    assert np.array_equal(recording.pcm, fit_window(tone(seconds))[0])
+    assert recording.num_samples == min(seconds, 60) * SAMPLE_RATE
 
 
 def test_chunks_before_the_samples_are_skipped(tmp_path: Path) -> None:

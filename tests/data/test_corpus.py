@@ -47,7 +47,7 @@ def test_what_is_not_sound_or_lies_elsewhere_is_ignored(tmp_path: Path) -> None:
         "fan/train/._normal_id_00_00000000.wav",
         "fan/.trash/train/x.wav",
         "__MACOSX/train/x.wav",
-        "edge_cases/eight_channels.wav",
+        "tables/results.csv",
     )
     corpus = read_corpus(tmp_path)
     assert len(corpus.clips) == 2
@@ -66,6 +66,9 @@ def test_what_is_not_sound_or_lies_elsewhere_is_ignored(tmp_path: Path) -> None:
         ("fan/normal_id_00_1.wav", "lies 2 deep"),
         ("normal_id_00_1.wav", "lies 1 deep"),
         ("fan/source_train/normal_id_00_1.wav", "folder 'source_train'"),
+        ("fan/Test/normal_id_00_1.wav", "folder 'Test'"),
+        ("fan/train/normal_id_00_id_02_1.wav", "its name holds several machine ids (id_00, id_02)"),
+        ("fan/train/normal_id_00_1.wave", ".wave files are not read"),
         ("fan/test/normal_id_07_1.wav", "no training clips of fan id_07"),
         ("pump/test/anomaly_id_00_1.wav", "no training clips of pump id_00"),
     ],
@@ -80,6 +83,53 @@ def test_a_sound_file_that_cannot_be_used_is_a_problem_with_a_cause_and_a_mend(
     assert cause in causes(corpus)[problem]
     assert all(one.mend for one in corpus.problems)
     assert len(corpus.clips) == 2
+
+
+PASSED_OVER = (
+    (["pump/Train/normal_id_00_1.wav", "pump/Test/normal_id_00_1.wav"], "pump", "rename pump/Test to pump/test"),
+    (["dev_pump/pump/train/normal_id_00_1.wav"], "dev_pump", "move dev_pump/pump one folder up"),
+    (
+        ["pump/normal_id_00_1.wav", "pump/2020/a.mp3"],
+        "pump",
+        "put recordings in pump/train and pump/test, or move",
+    ),
+    (["my pump/id_00/normal/1.wav"], "my pump", "put recordings in my pump/train and my pump/test, or move"),
+)
+
+
+@pytest.mark.parametrize(("paths", "folder", "mend"), PASSED_OVER)
+def test_a_folder_with_sound_files_that_is_passed_over_is_a_problem(
+    tmp_path: Path, paths: list[str], folder: str, mend: str
+) -> None:
+    corpus = read_corpus(plant(tmp_path, *TWO_FANS, *paths))
+    (problem,) = corpus.problems
+    assert problem.path == folder
+    assert problem.cause.startswith(f"{len(paths)} sound file")
+    assert problem.mend.startswith(mend)
+    assert len(corpus.clips) == 2
+
+
+def test_object_storage_lists_the_same_problems_as_a_disk(tmp_path: Path, bucket: Path) -> None:
+    paths = [*TWO_FANS, *(path for paths, *_ in PASSED_OVER[1:] for path in paths), "fan/source_train/x.wav"]
+    paths += ["top.wav", "fan/deep/train/x.wav"]
+    plant(tmp_path, *paths)
+    for path in paths:
+        (bucket / path).write_bytes(b"-")
+    on_disk, in_store = read_corpus(tmp_path), read_corpus(bucket)
+    assert len(on_disk.problems) == 6
+    assert in_store.problems == on_disk.problems
+    assert in_store.clips == on_disk.clips
+
+
+def test_control_characters_in_a_name_are_a_problem_and_are_never_printed(tmp_path: Path) -> None:
+    plant(tmp_path, *TWO_FANS, "fan/train/normal_id_00_\r1.wav", "fan/train/normal_id_00_\x1b[2J.wav", "o\n/x.wav")
+    corpus = read_corpus(tmp_path)
+    assert [problem.path for problem in corpus.problems] == [
+        "fan/train/normal_id_00_\\x0d1.wav",
+        "fan/train/normal_id_00_\\x1b[2J.wav",
+        "o\\x0a",
+    ]
+    assert not any(set(str(problem)) & set("\r\n\x1b") for problem in corpus.problems)
 
 
 def test_a_name_that_is_not_utf_8_is_a_problem(tmp_path: Path) -> None:
@@ -167,6 +217,58 @@ def test_a_list_of_labels_that_is_no_text_is_refused(tmp_path: Path) -> None:
         read_corpus(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["fan", "id_00_00000000.wav;anomaly_id_00_1.wav;1"],
+            r":2: 'id_00_00000000\.wav;.* has no label; .* a comma",
+        ),
+        (["fan", "id_00_00000000.wav"], r":2: 'id_00_00000000\.wav' has no label"),
+        (["fan", "id_00_00000000.wav,broken"], r":2: 'broken' is not one label"),
+        (["fan", "id_00_00000000.wav,anomaly_id_00_1.wav,0"], r":2: 'anomaly_id_00_1\.wav,0' is not one label"),
+        (
+            ["fan", "id_00_00000000.wav,normal", "", "id_02_00000000.wav,normal", "id_00_00000000.wav,anomaly"],
+            r":5: labels id_00_00000000 of fan otherwise than line 2",
+        ),
+        (["fann", "id_00_00000000.wav,normal"], r": labels none of the clips in eval/, such as fan/eval/id_00_0"),
+        (["file,label", "id_00_00000000.wav,normal"], r": labels none of the clips in eval/"),
+        (
+            ["fan", "section_00_0000.wav,normal"],
+            r":2: section_00_0000 and the other fan clips of the list are not in",
+        ),
+        ([], r": labels none of the clips in eval/"),
+    ],
+)
+def test_a_list_that_labels_nothing_or_contradicts_itself_is_refused_with_the_line(
+    tmp_path: Path, lines: list[str], message: str
+) -> None:
+    plant(tmp_path, *TWO_FANS, *EVAL)
+    (tmp_path / "eval_data_list.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"eval_data_list\.csv" + message):
+        read_corpus(tmp_path)
+
+
+def test_a_list_that_contradicts_the_name_of_a_clip_is_refused(tmp_path: Path) -> None:
+    plant(tmp_path, *TWO_FANS, "fan/eval/anomaly_id_00_1.wav")
+    (tmp_path / "eval_data_list.csv").write_text("fan\nanomaly_id_00_1.wav,0\n")
+    with pytest.raises(InputError, match=r":2: contradicts the name of fan/eval/anomaly_id_00_1\.wav"):
+        read_corpus(tmp_path)
+
+
+def test_a_list_may_have_headings_and_more_clips_and_machine_types_than_there_are(tmp_path: Path) -> None:
+    plant(tmp_path, *TWO_FANS, *EVAL)
+    (tmp_path / "eval_data_list.csv").write_text(
+        "pump\nid_00_00000000.wav,anomaly\nid_00_00000000.wav,normal\nfan\nfile,label\n"
+        "id_00_00000000.wav,normal,0\nid_00_00000000.wav,normal,0\nid_04_00000000.wav,normal\n"
+    )
+    assert eval_labels(tmp_path) == [False, None, None]
+    (tmp_path / "other").mkdir()
+    plant(tmp_path / "other", *TWO_FANS)  # no clip there needs a label
+    (tmp_path / "other/eval_data_list.csv").write_text("fan\nid_00_00000000.wav,normal\n")
+    assert len(read_corpus(tmp_path / "other").clips) == 2
+
+
 def test_evaluation_clips_may_carry_their_label_in_their_name(tmp_path: Path) -> None:
     plant(tmp_path, *TWO_FANS, "fan/eval/anomaly_id_00_1.wav", "fan/eval/normal_id_00_2.wav")
     assert eval_labels(tmp_path) == [True, False]
@@ -220,4 +322,4 @@ def test_the_real_sample_has_its_published_counts() -> None:
         ("test", False): 8,
         ("test", True): 20,
     }
-    assert corpus.problems == ()
+    assert [problem.path for problem in corpus.problems] == ["edge_cases"]

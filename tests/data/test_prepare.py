@@ -1,5 +1,6 @@
 """A folder of recordings becomes shards, once, whatever happens in between."""
 
+import json
 import os
 import shutil
 import signal
@@ -60,6 +61,124 @@ def test_the_same_call_twice_does_nothing(root: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(prepare_module, "plan_shards", None)  # planning would now fail
     assert prepare(root, tmp_path / "out") == first
     assert written(tmp_path / "out") == before
+
+
+def test_a_flipped_byte_and_a_displaced_shard_are_mended_by_the_same_call(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = prepare(root, out)
+    good = {shard.path: (out / shard.path).read_bytes() for shard in first.shards}
+    one, two, three = (shard.path for shard in first.shards[:3])
+    flipped = bytearray(good[one])
+    flipped[len(flipped) // 2] ^= 1
+    (out / one).write_bytes(flipped)
+    assert prepare(root, out, verify=False) == first
+    assert (out / one).read_bytes() == flipped
+    assert prepare(root, out) == first
+    assert (out / one).read_bytes() == good[one]
+
+    (out / three).write_bytes(good[two])
+    with pytest.raises(InputError, match=f"holds the shard {two}; delete it and prepare the shards again"):
+        read_shard(out / three)
+    assert prepare(root, out) == first
+    assert {path: (out / path).read_bytes() for path in good} == good
+
+
+@pytest.mark.parametrize("name", ["quarantine.csv", "notes.csv"])
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "cut", "no text"])
+def test_a_lost_list_is_written_anew_without_making_shards_again(
+    root: Path, tmp_path: Path, name: str, damage: str
+) -> None:
+    (root / "type03/test/normal_id_00_00000000.wav").write_bytes(b"")
+    first = prepare(root, tmp_path / "out")
+    path, shards = tmp_path / "out" / name, written(tmp_path / "out")
+    good = path.read_bytes()
+    if damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes({"emptied": b"", "cut": good[:-9], "no text": b"\xff\xfe"}[damage])
+    if name == "quarantine.csv" and damage != "cut":
+        with pytest.raises(InputError, match=r"quarantine\.csv: .*prepare the shards again"):
+            read_quarantine(tmp_path / "out")
+    assert prepare(root, tmp_path / "out") == first
+    assert path.read_bytes() == good
+    assert written(tmp_path / "out") == shards
+
+
+def test_names_that_no_table_can_hold_stop_nothing(root: Path, tmp_path: Path) -> None:
+    noise_wav(root / "type03/test/normal_id_00_\r\n1.wav", seed=100)
+    prepare(root, tmp_path / "out")
+    (problem,) = read_quarantine(tmp_path / "out")
+    assert problem.cause == "its name holds control characters"
+
+
+def labelled(out: Path) -> set[str]:
+    return set(read_labels(out, splits=["test", "eval"]).column("clip_id").to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("copies", "left_out"),
+    [
+        (["train/normal_id_00_a", "test/normal_id_00_a"], {"test/normal_id_00_a": "which is trained on"}),
+        (["train/normal_id_00_a", "test/anomaly_id_02_a"], {"test/anomaly_id_02_a": "which is trained on"}),
+        (["train/normal_id_00_a", "eval/normal_id_00_a"], {"eval/normal_id_00_a": "which is trained on"}),
+        (
+            ["test/normal_id_00_a", "test/anomaly_id_00_a"],
+            {"test/normal_id_00_a": "the other label", "test/anomaly_id_00_a": "the other label"},
+        ),
+        (["test/normal_id_00_a", "test/normal_id_00_b"], {"test/normal_id_00_b": "judged by already"}),
+        (["test/anomaly_id_00_a", "eval/anomaly_id_00_a"], {"test/anomaly_id_00_a": "judged by already"}),
+        (["test/anomaly_id_00_a", "eval/id_00_a"], {}),
+        (["train/normal_id_00_a", "train/normal_id_00_b"], {}),
+        (["test/normal_id_00_a", "test/normal_id_02_a"], {}),
+    ],
+)
+def test_the_same_sound_is_not_judged_by_twice_and_not_where_it_was_trained_on(
+    root: Path, tmp_path: Path, copies: list[str], left_out: dict[str, str]
+) -> None:
+    for name in copies:
+        noise_wav(root / f"type05/{name}.wav", seed=1000)
+    out = tmp_path / "out"
+    before = {
+        f"type{t:02d}/test/normal_{machine_id}_00000000.wav"
+        for t in range(12)
+        for machine_id in ("id_00", "id_02")
+    }
+    manifest = prepare(root, out)
+    found = {problem.path: problem.cause for problem in read_quarantine(out)}
+    assert found.keys() == {f"type05/{name}.wav" for name in left_out}
+    assert all(found[f"type05/{name}.wav"].endswith(cause) for name, cause in left_out.items())
+    kept = {f"type05/{name}.wav" for name in copies if name not in left_out}
+    assert labelled(out) == before | {name for name in kept if "/train/" not in name}
+    assert manifest.quarantined == len(left_out)
+    assert prepare(root, out) == manifest
+    if left_out:
+        with pytest.raises(BadRecording, match="the same sound as"):
+            prepare(root, out, strict=True)
+    else:
+        noted = (out / "notes.csv").read_text()
+        assert all(f"type05/{name}.wav,the same sound as another recording" in noted for name in copies)
+
+
+def test_silence_is_no_duplicate_of_silence(root: Path, tmp_path: Path) -> None:
+    for name in ("train/normal_id_00_a", "test/normal_id_00_a", "test/anomaly_id_00_a"):
+        soundfile.write(root / f"type05/{name}.wav", np.zeros(NUM_SAMPLES, np.int16), SAMPLE_RATE)
+    manifest = prepare(root, tmp_path / "out")
+    assert manifest.quarantined == 0
+    assert manifest.notes_by_type["type05"]["silent"] == 3
+
+
+def test_notes_are_counted_for_each_machine_type_and_older_manifests_are_read(root: Path, tmp_path: Path) -> None:
+    noise_wav(root / "type05/test/normal_id_00_a.wav", seed=1, seconds=11)
+    manifest = prepare(root, tmp_path / "out")
+    assert manifest.notes_by_type["type05"]["longer than 10 s: its first 10 s used"] == 1
+    totals = Counter[str]()
+    for notes in manifest.notes_by_type.values():
+        totals.update(notes)
+    assert totals == manifest.notes
+    older = json.loads((tmp_path / "out/manifest.json").read_text())
+    del older["notes_by_type"]
+    (tmp_path / "out/manifest.json").write_text(json.dumps(older))
+    assert Manifest.load(tmp_path / "out").notes_by_type == {}
 
 
 def test_other_options_are_other_shards(root: Path, tmp_path: Path) -> None:
@@ -200,12 +319,15 @@ def test_the_real_sample_prepares_and_one_flipped_byte_is_noticed(tmp_path: Path
     eight = root / "edge_cases/fan_id_00_normal_8ch_16k.wav"
     eight.rename(root / "fan/train/normal_id_00_99999999.wav")
     manifest = prepare(root, tmp_path / "out")
-    assert manifest.quarantined == 0
+    (problem,) = read_quarantine(tmp_path / "out")  # channel 0 of the eight is a test clip of its own
+    assert problem.path == "fan/test/normal_id_00_01000012.flac"
+    assert problem.cause == "the same sound as fan/train/normal_id_00_99999999.wav, which is trained on"
+    assert set(manifest.notes) == {"8 channels: channel 0 used", "longer than 10 s: its first 10 s used"}
     assert sum(count for note, count in manifest.notes.items() if note == "8 channels: channel 0 used") == 1
     labels = read_labels(tmp_path / "out").to_pylist()
     counts = Counter(row["split"] for row in labels)
-    assert counts == {"train": 107, "valid": 4, "test": 105}
-    assert len(labels) == len(read_corpus(root).clips)
+    assert counts == {"train": 107, "valid": 4, "test": 104}
+    assert len(labels) == len(read_corpus(root).clips) - 1
     assert len(manifest.classes) == 23
     assert {row["num_samples"] for row in labels if row["machine_type"] == "ToyCar"} == {11 * SAMPLE_RATE}
 

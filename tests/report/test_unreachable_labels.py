@@ -212,11 +212,14 @@ def test_other_choosing_labels_do_change_what_a_trainer_gets(small_shards: Path)
     assert int(np.sum(own.is_anomaly != other.is_anomaly)) == len(plan.visible_labels)
 
 
-def test_a_corpus_of_which_one_part_has_an_evaluation_set_is_searched_by_dcase_as_a_whole(
+def test_in_a_corpus_of_which_one_part_has_an_evaluation_set_the_other_part_is_split(
     small_dataset: Path, tmp_path: Path
 ) -> None:
     plan = plan_clips(dcase_corpus(tmp_path, small_dataset, None), "auto")
-    assert plan.protocol == "dcase"
+    assert plan.protocol == "mixed"
     assert plan.machine_types == ("fan", "pump")  # both have test clips to choose on
-    reporting = {row["machine_type"] for row in plan.clips.to_pylist() if row["reports"]}
-    assert reporting == {"fan"}
+    rows = plan.clips.to_pylist()
+    reporting = {(row["machine_type"], row["split"]) for row in rows if row["reports"]}
+    assert reporting == {("fan", "eval"), ("pump", "test")}
+    assert {row["split"] for row in rows if row["chooses"]} == {"test"}
+    assert not any(row["chooses"] and row["reports"] for row in rows)

@@ -1,10 +1,12 @@
 """A found detector scores a recording as the trial that found it did, and refuses weights that are not its own."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from asd_ray.errors import InputError
 from asd_ray.files.strict_yaml import dump, read_yaml
@@ -55,6 +57,33 @@ def test_the_machine_id_is_given_or_read_from_the_name(best: Path, dataset: Path
         detector.score(nameless)
     with pytest.raises(InputError, match=r"no such file; check the path"):
         detector.score(tmp_path / "id_00.wav")
+
+
+def test_a_name_with_the_id_in_another_word_or_with_two_ids(best: Path, dataset: Path, tmp_path: Path) -> None:
+    detector = Detector(best)
+    recording = dataset / "fan" / "test" / "normal_id_01_00000000.wav"
+    solenoid = Path(shutil.copy(recording, tmp_path / "solenoid_00_id_01_1.wav"))
+    assert detector.score(solenoid) == replace(detector.score(recording), path=solenoid)
+    both = Path(shutil.copy(recording, tmp_path / "id_00_id_01.wav"))
+    with pytest.raises(InputError, match=r"several machine ids \(id_00, id_01\); give --machine-id, one of id_00"):
+        detector.score(both)
+    assert detector.score(both, machine_id="id_00").machine_id == "id_00"
+
+
+def test_what_is_odd_about_a_recording_goes_with_its_score_and_silence_has_none(
+    best: Path, dataset: Path, tmp_path: Path
+) -> None:
+    recording = dataset / "fan" / "test" / "normal_id_01_00000000.wav"
+    pcm, rate = soundfile.read(recording, dtype="int16")
+    short, silent = tmp_path / "id_00_short.wav", tmp_path / "id_00_silent.wav"
+    soundfile.write(short, pcm[:48_000], rate)
+    soundfile.write(silent, 0 * pcm, rate)
+    refused: list[InputError] = []
+    scored = score(best, [recording, silent, short], on_refused=refused.append)
+    assert [one.notes for one in scored] == [(), ("shorter than 10 s: repeated",)]
+    assert [str(error) for error in refused] == [
+        f"{silent}: is silent: all of its samples are the same; see to the microphone"
+    ]
 
 
 def test_a_single_recording_may_be_given_as_it_is(best: Path, dataset: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asd_ray.errors import InputError
-from asd_ray.scoring.protocol import Roles, assign_roles, resolve_protocol
+from asd_ray.scoring.protocol import Roles, assign_roles, labelled_splits, resolve_protocol
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,54 @@ CORPUS = [
 
 
 def test_auto_is_dcase_only_where_labelled_evaluation_clips_exist():
-    assert resolve_protocol("auto", {"test", "eval"}) == "dcase"
-    assert resolve_protocol("auto", {"test"}) == "split"
-    assert resolve_protocol("auto", set()) == "split"
+    both = {"test", "eval"}
+    assert resolve_protocol("auto", {"fan": both, "pump": both, "valve": set()}) == "dcase"
+    assert resolve_protocol("auto", {"fan": {"test"}, "pump": set()}) == "split"
+    assert resolve_protocol("auto", {"fan": set()}) == resolve_protocol("auto", {}) == "split"
+    assert resolve_protocol("auto", {"fan": both, "pump": {"test"}}) == "mixed"
     for name in ("split", "paper"):
-        assert resolve_protocol(name, {"test", "eval"}) == name
+        assert resolve_protocol(name, {"fan": both}) == name
 
 
-def test_where_some_machine_types_have_an_evaluation_set_the_others_are_searched_and_not_reported():
-    mixed = [clip for clip in CORPUS if not (clip.machine_type == "pump" and clip.split == "eval")]
-    labelled = {clip.split for clip in mixed if clip.is_anomaly is not None}
-    roles = roles_of(resolve_protocol("auto", labelled), mixed)
+def labels_of(clips: list[Row]) -> dict[str, set[str]]:
+    columns = zip(*((clip.machine_type, clip.split, clip.is_anomaly) for clip in clips), strict=True)
+    return labelled_splits(*columns)
+
+
+def test_where_some_machine_types_have_an_evaluation_set_the_others_are_split():
+    fan, pump = ([clip for clip in CORPUS if clip.machine_type == name] for name in ("fan", "pump"))
+    pump = [clip for clip in pump if clip.split != "eval"]
+    roles = roles_of(resolve_protocol("auto", labels_of([*fan, *pump])), [*fan, *pump])
+    assert (roles.protocol, roles.not_searchable, roles.not_reportable) == ("mixed", {}, {})
+    as_dcase, as_split = roles_of("dcase", fan), roles_of("split", pump)
+    assert roles.choosing.tolist() == [*as_dcase.choosing, *as_split.choosing]
+    assert roles.reporting.tolist() == [*as_dcase.reporting, *as_split.reporting]
+
+
+def test_dcase_that_is_asked_for_leaves_machine_types_without_an_evaluation_set_unreported():
+    clips = [clip for clip in CORPUS if not (clip.machine_type == "pump" and clip.split == "eval")]
+    roles = roles_of(resolve_protocol("dcase", labels_of(clips)), clips)
     assert (roles.protocol, roles.not_searchable) == ("dcase", {})
     assert roles.not_reportable == {"pump": "no labelled clips"}
 
 
+@pytest.mark.parametrize("name", ["auto", "split", "paper", "dcase"])
+def test_evaluation_types_that_are_no_development_types_are_not_searched_for_the_right_reason(name):
+    clips = [
+        *rows("fan", "id_00", normal=4, anomaly=4),
+        *rows("valve", "id_00", split="eval", normal=4, anomaly=4),
+    ]
+    roles = roles_of(resolve_protocol(name, labels_of(clips)), clips)
+    assert roles.not_searchable == {
+        "valve": "its labelled clips are all in eval/, and choose nothing: put some into test/"
+    }
+    assert not any(clip.split == "eval" and chooses for clip, chooses in zip(clips, roles.choosing, strict=True))
+    assert ("fan" in roles.not_reportable) == (name == "dcase")
+
+
 def test_dcase_without_evaluation_labels_is_refused_with_the_mend():
     with pytest.raises(InputError, match=r"eval_data_list\.csv"):
-        resolve_protocol("dcase", {"test"})
+        resolve_protocol("dcase", {"fan": {"test"}})
     unlabelled = [replace(clip, is_anomaly=None) if clip.split == "eval" else clip for clip in CORPUS]
     with pytest.raises(InputError, match=r"eval_data_list\.csv"):
         roles_of("dcase", unlabelled)
@@ -80,7 +110,7 @@ def test_dcase_without_evaluation_labels_is_refused_with_the_mend():
 
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(InputError, match="'papers' is unknown; use auto, dcase, split, paper"):
-        resolve_protocol("papers", {"test"})
+        resolve_protocol("papers", {"fan": {"test"}})
 
 
 def test_dcase_chooses_on_test_and_reports_on_eval():
@@ -143,7 +173,7 @@ def test_roles_do_not_depend_on_the_order_of_the_clips_nor_on_other_machines():
     assert chosen(fans, roles_of("split", fans)) == {name for name in everything if name.startswith("fan")}
 
 
-@pytest.mark.parametrize("protocol", ["dcase", "split", "paper"])
+@pytest.mark.parametrize("protocol", ["dcase", "split", "paper", "mixed"])
 def test_evaluation_labels_never_reach_the_choosing_clips(protocol):
     swapped = [replace(clip, is_anomaly=not clip.is_anomaly) if clip.split == "eval" else clip for clip in CORPUS]
     before, after = roles_of(protocol, CORPUS), roles_of(protocol, swapped)

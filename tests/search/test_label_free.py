@@ -47,7 +47,7 @@ def test_a_corpus_without_any_label_can_be_searched(small_dataset: Path, tmp_pat
     for name in ("fan", "pump"):
         shutil.rmtree(root / name / "test")
     prepare(root, tmp_path / "shards")
-    with pytest.raises(InputError, match="add labelled test clips"):
+    with pytest.raises(InputError, match="add labelled test clips, or choose without labels: --objective proxy"):
         plan_clips(tmp_path / "shards", "auto")
     plan = plan_clips(tmp_path / "shards", "auto", objective="proxy")
     assert plan.machine_types == ("fan", "pump")
@@ -61,12 +61,30 @@ def test_a_machine_type_of_one_id_has_nobody_to_stand_in(small_dataset: Path, tm
     prepare(root, tmp_path / "shards")
     plan = plan_clips(tmp_path / "shards", "auto", objective="proxy")
     assert plan.machine_types == ("fan",)
-    assert "held-out clips of 1 machine ids" in plan.not_searchable["pump"]
+    assert plan.not_searchable == {"pump": "one machine id, and clips of other ids are to stand in for anomalies"}
     for path in (root / "fan").rglob("*_id_01_*"):
         path.unlink()
     prepare(root, tmp_path / "other")
-    with pytest.raises(InputError, match="--valid-fraction"):
+    with pytest.raises(InputError, match=r"fan: one machine id.*add labelled test clips") as refused:
         plan_clips(tmp_path / "other", "auto", objective="proxy")
+    assert "--valid-fraction" not in str(refused.value)
+
+
+def test_without_labels_and_other_ids_nothing_but_labels_helps(small_dataset: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(small_dataset, tmp_path / "machines")
+    for path in {*root.rglob("*_id_01_*"), *root.rglob("test/*.wav")}:
+        path.unlink()
+    prepare(root, tmp_path / "shards")
+    with pytest.raises(InputError, match=r"add labelled test clips$"):
+        plan_clips(tmp_path / "shards", "auto")
+
+
+def test_where_no_clip_is_held_out_the_mend_is_to_hold_some_out(small_dataset: Path, tmp_path: Path) -> None:
+    prepare(small_dataset, tmp_path / "shards", valid_fraction=0.0)
+    with pytest.raises(
+        InputError, match=r"held-out clips of 0 of its 2 machine ids.*4 training clips.*--valid-fraction"
+    ):
+        plan_clips(tmp_path / "shards", "auto", objective="proxy")
 
 
 def test_what_chooses_is_how_well_other_ids_are_told_from_held_out_clips(proxy_run: Path, tmp_path: Path) -> None:
