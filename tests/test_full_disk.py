@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from asd_ray.data.prepare import prepare
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure
 from asd_ray.report.render import rebuild_alone
 from asd_ray.search.runfolder import RUN, open_run, read_run
 from asd_ray.search.studies.storage import open_studies
@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def fails_in_one_line(call: Callable[[], object], *, path: Path) -> None:
-    with pytest.raises(InputError) as raised:
+    with pytest.raises(EnvironmentFailure) as raised:
         call()
     assert str(raised.value).startswith(str(path))
     assert str(raised.value).endswith(": cannot be written (No space left on device); free some space there")

@@ -27,7 +27,7 @@ from asd_ray.data.shards import (
     usable,
     write_shard,
 )
-from asd_ray.errors import InputError
+from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.files.paths import sizes
 from asd_ray.files.writing import write_whole
 
@@ -241,7 +241,8 @@ def test_a_full_disk_leaves_no_half_shard_and_is_one_line(
 
     monkeypatch.setattr(shards.pq, "write_table", full)
     with pytest.raises(
-        InputError, match=r"00000-[0-9a-f]+.parquet: cannot be written \(No space left on device\); free some"
+        EnvironmentFailure,
+        match=r"00000-[0-9a-f]+.parquet: cannot be written \(No space left on device\); free some",
     ):
         write_shard(plan)
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []

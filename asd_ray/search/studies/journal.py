@@ -39,13 +39,16 @@ class Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Raises EnvironmentFailure, and leaves the journal as it was, when the disk fails."""
         path = Path(self._file_path)
-        size = 0
+        size: int | None = None
         try:
             size = path.stat().st_size
             super().append_logs(logs)
         except OSError as error:
-            with suppress(OSError):  # a disk that fails at this too leaves a torn line: mended at the next start
-                os.truncate(path, size)
+            if size is not None:
+                with suppress(
+                    OSError
+                ):  # a disk that fails at this too leaves a torn line, mended at the next start
+                    os.truncate(path, size)
             with in_checked_folder():
                 raise cannot_write(path, error) from error
 
