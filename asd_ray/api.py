@@ -332,8 +332,7 @@ def _write_detectors(
     shards: Path, folder: Path, config: RunConfig, *, plan: runfolder.Plan, machine_types: tuple[str, ...]
 ) -> list[Path]:
     """`<machine_type>.yaml` for every machine type of a finished training, with the weights beside them."""
-    from asd_ray.report.judging import judge, read_stand_ins
-    from asd_ray.report.scores import score_rows
+    from asd_ray.report.judging import judge, read_stand_ins, score_rows
     from asd_ray.report.winners import WEIGHTS, write_best, write_weights
 
     model, paths = folder / WEIGHTS, []

@@ -1,6 +1,7 @@
 """Imports point one way, and ray and torchaudio stay where they belong."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,7 @@ ALLOWED = {
     },
     "torchaudio": {"models/mel_filters.py"},
 }
+MOST_MODULES = 18  # in a folder
 MAY_USE_RUNTIME = ALLOWED["ray"] | {"search/driver.py", "search/train_one.py", "doctor/cluster.py"}
 
 
@@ -134,3 +136,61 @@ def test_planted_offenders_are_found_and_named(tmp_path: Path) -> None:
         "models/tgram.py imports ray",
         "search/space.py imports runtime",
     ]
+
+
+def imported_at_once(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
+    """The modules that a file imports while it is itself imported: not within functions, nor for type checkers."""
+    waiting: list[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif isinstance(node, ast.If | ast.With | ast.Try | ast.ClassDef):
+            waiting += node.body
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imported(node, package)
+
+
+def circles(package: Path) -> list[list[str]]:
+    """Modules that cannot be imported without each other."""
+    modules = {
+        ".".join((package.name, *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in package.rglob("*.py")
+    }
+    needs: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        parents = (package.name, *path.relative_to(package).parent.parts)
+        found = imported_at_once(ast.parse(path.read_text(encoding="utf-8")), parents)
+        needs[name] = {
+            module if module in modules else module.rpartition(".")[0] for module in found if "." in module
+        } & set(modules) - {name}
+    reached = {name: set(direct) for name, direct in needs.items()}
+    for middle in modules:
+        for name in modules:
+            if middle in reached[name]:
+                reached[name] |= reached[middle]
+    together = {
+        frozenset({name, *(other for other in reached[name] if name in reached[other])}) for name in modules
+    }
+    return sorted(sorted(one) for one in together if len(one) > 1)
+
+
+def test_no_modules_import_each_other_in_a_circle(tmp_path: Path) -> None:
+    assert circles(ROOT / "asd_ray") == []
+    package = tmp_path / "asd_ray"
+    package.mkdir()
+    for name, text in {
+        "__init__": "",
+        "clip": "from asd_ray import config\n",
+        "config": "import asd_ray.api\n",
+        "api": "if True:\n    from asd_ray.clip import Clip\n",
+        "errors": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import asd_ray.api\n",
+        "files": "def f():\n    import asd_ray.files\n",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    assert circles(package) == [["asd_ray.api", "asd_ray.clip", "asd_ray.config"]]
+
+
+def test_no_folder_holds_more_modules_than_one_can_look_over() -> None:
+    counts = Counter(path.parent for path in (ROOT / "asd_ray").rglob("*.py"))
+    assert {folder.name: count for folder, count in counts.items() if count > MOST_MODULES} == {}

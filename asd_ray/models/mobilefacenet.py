@@ -10,8 +10,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from asd_ray.models.channel_norm import norm_and_activate
-
 EMBEDDING_DIM = 128
 
 # (expansion, channels, blocks, stride of the first block)
@@ -115,3 +113,32 @@ class MobileFaceNet(nn.Module):
         feature_BKFT = self.last(self.blocks(feature_BKFT))
         embedding_BE: Tensor = self.embed(self.pool(feature_BKFT)).flatten(1)
         return embedding_BE
+
+
+def norm_and_activate(feature_BKFT: Tensor, norm: nn.BatchNorm2d, activation: nn.PReLU | None) -> Tensor:
+    """`activation(norm(feature_BKFT))` while training; the running statistics are updated."""
+    batch, channels, bins, frames = feature_BKFT.shape
+    count = batch * bins * frames
+
+    def spread(channel_K: Tensor) -> Tensor:
+        return channel_K[:, None, None].expand(batch, channels, bins, 1)
+
+    def mean(value_BKFT: Tensor) -> Tensor:
+        return value_BKFT.sum(3).sum((0, 2)) / count
+
+    # Of the differences from one place: squares of the values themselves could cancel.
+    origin_K = feature_BKFT[0, :, 0, 0].detach().float()
+    away_BKFT = feature_BKFT - spread(origin_K)
+    away_K = mean(away_BKFT)
+    mean_K = origin_K + away_K
+    var_K = (mean(away_BKFT * away_BKFT) - away_K * away_K).clamp_min(0)
+    assert norm.momentum is not None  # the running statistics would be plain means
+    with torch.no_grad():
+        norm.get_buffer("num_batches_tracked").add_(1)
+        norm.get_buffer("running_mean").lerp_(mean_K, norm.momentum)
+        norm.get_buffer("running_var").lerp_(var_K * (count / (count - 1)), norm.momentum)
+    scale_K = norm.weight * torch.rsqrt(var_K + norm.eps)
+    out_BKFT = (feature_BKFT - spread(mean_K)) * spread(scale_K) + spread(norm.bias)
+    if activation is not None:
+        out_BKFT = torch.where(out_BKFT > 0, out_BKFT, spread(activation.weight) * out_BKFT)
+    return out_BKFT.to(feature_BKFT.dtype)

@@ -8,7 +8,6 @@ sound detection", ICASSP 2024.
 import torch
 from torch import Tensor, nn
 
-from asd_ray.models.attention import attend_time
 from asd_ray.models.mel import OF_TASTGRAM as MEL
 from asd_ray.models.mobilefacenet import MobileFaceNet, scaled
 from asd_ray.models.tgram import Tgram
@@ -31,3 +30,13 @@ class Tastgram(nn.Module):
         picture_BKFT = torch.stack([tgram_BFT, sgram_BFT.to(tgram_BFT), tagram_BFT.to(tgram_BFT)], dim=1)
         embedding_BE: Tensor = self.backbone(picture_BKFT)
         return embedding_BE
+
+
+def attend_time(sgram_BFT: Tensor) -> Tensor:
+    """sigmoid(max over mels + mean over mels) * sgram, as tagram_BFT.
+
+    The weight of a frame is computed from raw dB, so a frame whose maximum and mean sum to -10 dB or less is
+    all but zero, and one above +10 dB passes unchanged.
+    """
+    weight_B1T = (sgram_BFT.amax(dim=1, keepdim=True) + sgram_BFT.mean(dim=1, keepdim=True)).sigmoid()
+    return weight_B1T * sgram_BFT

@@ -1,9 +1,10 @@
 """How good one training is for one machine type: its scores and the labels of the clips, put together.
 
-Here, and only here, the labels of the reporting clips are read, and only for trials that were chosen before.
+Here, and only here, the labels of the reporting clips are read, and only for trials that were chosen before. Every
+training has been read by all scores, so that what another score would give is known, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import pyarrow.compute as pc
 from asd_ray.config import Params, ScoreConfig
 from asd_ray.data.manifest import read_shard
 from asd_ray.errors import InputError
-from asd_ray.scoring.intervals import Estimate, estimate
+from asd_ray.scoring.intervals import Estimate, estimate, mean_and_sd
 from asd_ray.scoring.metrics import PROXY, MachineMetrics, machine_metrics, objective_value
 from asd_ray.scoring.scores import SCORES
 from asd_ray.scoring.threshold import Threshold, fit_threshold
 
 ClipRow = tuple[str, str, bool, float]  # clip_id, machine_id, is_anomaly, score
+Tables = tuple[pa.Table, pa.Table | None]  # scores of a training, and its stand-ins where these choose
+Spread = tuple[float, float | None]  # mean, and standard deviation over seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,3 +184,53 @@ def reporting_estimate(
         objective=config.objective,
         max_fpr=config.max_fpr,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """The objective by one score, over the seeds of a winner; None where it is undefined."""
+
+    name: str
+    choosing: Spread | None
+    reporting: Spread | None
+    counts: bool  # whether the winner is scored by it
+
+    def plain(self) -> dict[str, Any]:
+        spreads = {"choosing": self.choosing, "reporting": self.reporting}
+        return {
+            "score": self.name,
+            "counts": self.counts,
+            **{
+                role: None if found is None else {"mean": found[0], "sd": found[1]}
+                for role, found in spreads.items()
+            },
+        }
+
+
+def score_rows(
+    machine_type: str, *, clips: pa.Table, trainings: Sequence[Tables], config: ScoreConfig, counts: str
+) -> tuple[ScoreRow, ...]:
+    """One row per score that all trainings have, in the order of the table of scores.
+
+    `trainings` differ in the seed; `counts`: the score that their winner has.
+    """
+
+    def spread(all_rows: Iterable[tuple[ClipRow, ...]]) -> Spread | None:
+        values = [
+            objective_value(metrics_of(machine_type, rows, config=config), config.objective) for rows in all_rows
+        ]
+        defined = [value for value in values if value is not None]
+        return mean_and_sd(defined) if defined else None
+
+    def row(name: str) -> ScoreRow:
+        choosing = (
+            choosing_rows(machine_type, clips=clips, scores=scores, stand_ins=stand_ins, column=name)
+            for scores, stand_ins in trainings
+        )
+        reporting = (
+            labelled_rows(machine_type, "reports", clips=clips, scores=scores, column=name)
+            for scores, _ in trainings
+        )
+        return ScoreRow(name=name, choosing=spread(choosing), reporting=spread(reporting), counts=name == counts)
+
+    return tuple(row(name) for name in SCORES if all(name in scores.column_names for scores, _ in trainings))

@@ -4,20 +4,28 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from optuna.trial import FrozenTrial
 
+from asd_ray.data.manifest import read_shard
 from asd_ray.errors import InputError
-from asd_ray.report.angles import angles_of
-from asd_ray.report.confirmed import Confirmed, confirmed_of, left_to_do
+from asd_ray.report.confirmed import Confirmed, confirmed_of, ensemble_of, left_to_do
 from asd_ray.report.edges import edges
-from asd_ray.report.ensembles import ensemble_of
-from asd_ray.report.judging import Judged, judge, read_scores, read_stand_ins, reporting_estimate, rows_of
-from asd_ray.report.pareto import pareto_points
+from asd_ray.report.judging import (
+    Judged,
+    ScoreRow,
+    Tables,
+    judge,
+    read_scores,
+    read_stand_ins,
+    reporting_estimate,
+    rows_of,
+    score_rows,
+)
 from asd_ray.report.published import is_dcase_2020
 from asd_ray.report.response import response_of
-from asd_ray.report.rows import read_history, read_rows
-from asd_ray.report.scores import ScoreRow, Tables, score_rows
+from asd_ray.report.rows import pareto_points, read_history, read_rows
 from asd_ray.report.summary import NOT_CONFIRMED, MachineSummary, Summary
 from asd_ray.scoring.protocol import why_unusable
 from asd_ray.search.confirmation import PLAN, Confirmation, SeedTraining, count_ended, read_confirmation
@@ -203,3 +211,21 @@ class _Reader:
     def _why_not_reportable(self, machine_type: str) -> str:
         rows = rows_of(self._clips, machine_type)
         return why_unusable((row["machine_id"], row["is_anomaly"]) for row in rows if row["reports"])
+
+
+CENTRE = "centre"  # column of scores.parquet: 1 - cosine with the centre
+
+
+def angles_of(scores: Path, judged: Judged) -> tuple[float, ...]:
+    """Degrees from 0 to 180 of each reporting clip, in their order; empty where the training has not kept them."""
+    try:
+        table = read_shard(scores)
+    except InputError:
+        return ()  # lost after it was judged
+    if CENTRE not in table.column_names:
+        return ()
+    distance_of = dict(zip(table.column("clip_id").to_pylist(), table.column(CENTRE).to_pylist(), strict=True))
+    distance = np.array([distance_of[row[0]] for row in judged.reported], dtype=np.float64)
+    if not np.isfinite(distance).all():
+        return ()
+    return tuple(np.degrees(np.arccos(np.clip(1.0 - distance, -1.0, 1.0))).tolist())

@@ -197,7 +197,7 @@ def markdown(summary: Summary) -> str:
 def page(summary: Summary) -> str:
     """index.html: one file that needs no network and no script."""
     # Here: matplotlib takes most of a second to import, and every driver of a search imports this module.
-    from asd_ray.report import panels, response_panels, worst
+    from asd_ray.report import panels, worst
 
     max_fpr = summary.run.config.score.max_fpr
     return (
@@ -216,8 +216,8 @@ def page(summary: Summary) -> str:
             score_panel=lambda judged: Markup(panels.score_panel(judged)),
             angle_panel=lambda judged, angles: Markup(panels.angle_panel(judged, angles)),
             progress_panel=lambda machine_type: Markup(panels.progress_panel(summary, machine_type)),
-            slice_panel=lambda machine_type, found: Markup(response_panels.slice_panel(machine_type, found)),
-            contour_panel=lambda machine_type, found: Markup(response_panels.contour_panel(machine_type, found)),
+            slice_panel=lambda machine_type, found: Markup(panels.slice_panel(machine_type, found)),
+            contour_panel=lambda machine_type, found: Markup(panels.contour_panel(machine_type, found)),
         )
     )
 

@@ -1,7 +1,8 @@
-"""Every trial of a search, as trials.csv lists it."""
+"""Every trial of a search, as trials.csv lists it; and, of several objectives, the Pareto set."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -87,3 +88,30 @@ def read_history(folder: Path) -> list[_Epoch]:
             f"{path}: damaged; its trial has no epochs and no time in trials.csv, and nothing else needs it: "
             "put back a copy, or delete it"
         ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParetoPoint:
+    """A trial of the Pareto set, and each objective's value on the choosing clips."""
+
+    uid: str
+    params: Params
+    values: dict[str, float]
+
+    def plain(self) -> dict[str, Any]:
+        return {"trial": self.uid, "params": self.params, "choosing": self.values}
+
+
+def pareto_points(machine_type: str, run: Run, studies: Studies) -> tuple[ParetoPoint, ...]:
+    """The Pareto set, best in the first objective first; empty where there is one objective only."""
+    names = run.config.score.objectives
+    if len(names) == 1:
+        return ()
+    return tuple(
+        ParetoPoint(
+            uid=uid,
+            params=run.space.of(machine_type).active(trial.params),
+            values=dict(zip(names, trial.values, strict=True)),
+        )
+        for uid, trial in studies.pareto(machine_type)
+    )

@@ -11,13 +11,10 @@ from statistics import fmean
 
 from asd_ray.config import LossConfig
 from asd_ray.models import SYSTEMS
-from asd_ray.report.confirmed import Confirmed
-from asd_ray.report.ensembles import Ensemble
-from asd_ray.report.judging import Judged
-from asd_ray.report.pareto import ParetoPoint
+from asd_ray.report.confirmed import Confirmed, Ensemble
+from asd_ray.report.judging import Judged, ScoreRow
 from asd_ray.report.response import Response
-from asd_ray.report.rows import TrialRow
-from asd_ray.report.scores import ScoreRow
+from asd_ray.report.rows import ParetoPoint, TrialRow
 from asd_ray.scoring.intervals import Estimate
 from asd_ray.scoring.metrics import PROXY
 from asd_ray.scoring.proxy import Correlation, rank_correlation

@@ -6,7 +6,6 @@ A metric that is undefined (clips of one kind only) is None, never NaN.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +107,6 @@ class Objective:
 
     name: str
     of: Callable[[MachineMetrics], float | None]
-    direction: Literal["maximize"] = "maximize"
 
 
 def _mean(metrics: MachineMetrics) -> float | None:

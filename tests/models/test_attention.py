@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from asd_ray.models.attention import attend_time
+from asd_ray.models.tastgram import attend_time
 
 
 def test_each_frame_is_weighted_by_the_sigmoid_of_its_maximum_plus_its_mean():

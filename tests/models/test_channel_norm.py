@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asd_ray.models.channel_norm import norm_and_activate
-from asd_ray.models.mobilefacenet import ConvBlock
+from asd_ray.models.mobilefacenet import ConvBlock, norm_and_activate
 
 CHANNELS = 16
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asd_ray.models.attention import attend_time
-from asd_ray.models.tastgram import Tastgram
+from asd_ray.models.tastgram import Tastgram, attend_time
 
 
 def picture_of(net: Tastgram, wave_BL: Tensor, sgram_BFT: Tensor) -> Tensor:

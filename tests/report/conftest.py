@@ -3,7 +3,7 @@
 import pytest
 
 from asd_ray.report import figures
-from asd_ray.report.canvas import Panel
+from asd_ray.report.figures import Panel
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from asd_ray.report.angles import angles_of
+from asd_ray.report.reading import angles_of
 from asd_ray.report.render import rebuild
 from asd_ray.search.runfolder import TRIALS
 from tests.report.summaries import read_summary

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from asd_ray.report.canvas import INK, NORMAL
+from asd_ray.report.figures import INK, NORMAL
 from asd_ray.report.panels import angle_panel, counted_part, progress_panel, roc_panel, score_panel
 from asd_ray.report.summary import Summary
 from tests.report.summaries import read_summary

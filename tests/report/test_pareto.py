@@ -3,9 +3,9 @@
 from optuna.storages import InMemoryStorage
 
 from asd_ray.config import params_of
-from asd_ray.report.pareto import pareto_points
 from asd_ray.report.render import markdown
 from asd_ray.report.response import Response
+from asd_ray.report.rows import pareto_points
 from asd_ray.report.summary import MachineSummary, Summary
 from asd_ray.report.summary_file import summary_file
 from asd_ray.search.runfolder import Run

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from asd_ray.report.canvas import INK
+from asd_ray.report.figures import INK
+from asd_ray.report.panels import contour_panel, slice_panel
 from asd_ray.report.response import Response, Slice, importances, response_of
-from asd_ray.report.response_panels import contour_panel, slice_panel
 from asd_ray.search.space import SearchSpace, StudySpace, load_space
 from asd_ray.search.studies.surface import FEWEST
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from benchmarks.search_quality_worlds import (
+from benchmarks.quality.worlds import (
     BEST,
     EPOCHS,
     KINDS,

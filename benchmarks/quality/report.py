@@ -1,4 +1,4 @@
-"""Tables and the plot of what the searches of search_quality.py found."""
+"""Tables and the plot of what the searches of quality/search.py found."""
 
 import json
 import math

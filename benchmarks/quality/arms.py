@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from asd_ray.config import SearchConfig
 from asd_ray.search.space import StudySpace
 from asd_ray.search.studies.samplers import GP_LIMIT, ViewSampler, build, excerpt
-from benchmarks.search_quality_drive import Arm, MakeSampler, variant
-from benchmarks.search_quality_teach import NoisyGPSampler, with_predictions
+from benchmarks.quality.drive import Arm, MakeSampler, variant
+from benchmarks.quality.teach import NoisyGPSampler, with_predictions
 
 ALL_RULES = ("observed", "posterior", "confirmed", "confirmed posterior")
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """What one proposal costs as a study grows: processor time of ask and tell, and the memory that an ask takes.
 
-    python benchmarks/search_quality_scale.py            # 100, 1,000 and 10,000 finished trials, a few minutes
-    python benchmarks/search_quality_scale.py --sizes 100,1000
+    python benchmarks/quality/scale.py            # 100, 1,000 and 10,000 finished trials, a few minutes
+    python benchmarks/quality/scale.py --sizes 100,1000
 
 `plain` is Optuna's sampler, which sees the whole study; `excerpt` is what `make_sampler` gives.
 """
@@ -29,7 +29,7 @@ from asd_ray.config import SearchConfig
 from asd_ray.search.space import StudySpace, load_space
 from asd_ray.search.studies.samplers import make_sampler
 
-RESULTS = Path(__file__).parent / "results" / "search_scale.json"
+RESULTS = Path(__file__).parents[1] / "results" / "search_scale.json"
 ROUNDS = 5
 PRUNED = 0.7  # share of the trials
 PATIENCE_MS = 20_000  # one round of what takes longer is enough

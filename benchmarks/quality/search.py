@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """How good are the searches? Samplers, choices of the winner and pruning on scripted objectives, without training.
 
-    python benchmarks/search_quality.py --quick            # under a minute: a few seeds of the cheap arms
-    python benchmarks/search_quality.py                    # every arm; goes on where an earlier call ended
-    python benchmarks/search_quality.py --arms "tpe" --seeds 10
-    python benchmarks/search_quality.py --report           # tables and plot of what is there
+    python benchmarks/quality/search.py --quick            # under a minute: a few seeds of the cheap arms
+    python benchmarks/quality/search.py                    # every arm; goes on where an earlier call ended
+    python benchmarks/quality/search.py --arms "tpe" --seeds 10
+    python benchmarks/quality/search.py --report           # tables and plot of what is there
 
 Every finished search is one line of `--out`, so a call may be cut off at any time.
 """
@@ -25,14 +25,14 @@ os.environ["OMP_NUM_THREADS"] = (
 
 import optuna
 
-from benchmarks.search_quality_arms import ARMS, QUICK
-from benchmarks.search_quality_choice import judge
-from benchmarks.search_quality_drive import Arm, search
-from benchmarks.search_quality_report import write_report
+from benchmarks.quality.arms import ARMS, QUICK
+from benchmarks.quality.choice import judge
+from benchmarks.quality.drive import Arm, search
+from benchmarks.quality.report import write_report
 
-RESULTS = Path(__file__).parent / "results" / "search_quality.jsonl"
-QUICK_RESULTS = Path(__file__).parents[1] / "build" / "search_quality_quick.jsonl"
-PLOT = Path(__file__).parents[1] / "docs" / "search_quality.svg"
+RESULTS = Path(__file__).parents[1] / "results" / "search_quality.jsonl"
+QUICK_RESULTS = Path(__file__).parents[2] / "build" / "search_quality_quick.jsonl"
+PLOT = Path(__file__).parents[2] / "docs" / "search_quality.svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def run(arm: Arm, seed: int) -> Line:
     asked = 0.0
     moments: dict[str, dict[str, object]] = {}
     if arm.stock:
-        from benchmarks.search_quality_stock import search_stock  # imports ray, which takes seconds
+        from benchmarks.quality.stock import search_stock  # imports ray, which takes seconds
 
         moments_of = search_stock(arm, seed)
     else:

@@ -7,8 +7,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from asd_ray.search.space import Params
 from asd_ray.search.studies.surface import smoothed, unit_points
-from benchmarks.search_quality_drive import Moment
-from benchmarks.search_quality_worlds import PUBLISHED, World
+from benchmarks.quality.drive import Moment
+from benchmarks.quality.worlds import PUBLISHED, World
 
 CANDIDATES, SEEDS = 3, 5  # a confirmation trains so many configurations with so many fresh seeds
 GOAL = 0.5  # points

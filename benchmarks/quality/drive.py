@@ -13,7 +13,7 @@ import asd_ray.search.studies.studies as studies_module
 from asd_ray.config import SearchConfig
 from asd_ray.search.space import Params
 from asd_ray.search.studies.studies import Studies
-from benchmarks.search_quality_worlds import EPOCHS, PUBLISHED, REPORTS, World
+from benchmarks.quality.worlds import EPOCHS, PUBLISHED, REPORTS, World
 
 MakeSampler = Callable[..., BaseSampler]
 

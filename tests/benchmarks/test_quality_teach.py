@@ -8,7 +8,7 @@ import pytest
 from optuna.samplers import GPSampler, RandomSampler
 from optuna.trial import TrialState
 
-from benchmarks.search_quality_teach import NoisyGPSampler, predicted, with_predictions
+from benchmarks.quality.teach import NoisyGPSampler, predicted, with_predictions
 from tests.scripted import AXIS, trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from benchmarks.search_quality_drive import Arm
-from benchmarks.search_quality_worlds import EPOCHS, TYPES
+from benchmarks.quality.drive import Arm
+from benchmarks.quality.worlds import EPOCHS, TYPES
 
 pytestmark = pytest.mark.extra  # imports ray.tune
 
 
 def test_ashas_stops_free_epochs_for_more_trials_and_end_with_a_low_value_as_if_complete() -> None:
-    from benchmarks.search_quality_stock import search_stock
+    from benchmarks.quality.stock import search_stock
 
     *_, last = search_stock(Arm("stock", stock=True, costs=(6, 12)), 0)
     assert last.epochs >= 12 * EPOCHS

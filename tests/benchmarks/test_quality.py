@@ -6,12 +6,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from benchmarks.search_quality import main, run, run_all
-from benchmarks.search_quality_arms import ARMS, QUICK
-from benchmarks.search_quality_choice import judge, ranked
-from benchmarks.search_quality_drive import Arm, Lanes, search
-from benchmarks.search_quality_report import cells_of, reach_table, table
-from benchmarks.search_quality_worlds import EPOCHS, PUBLISHED, TYPES
+from benchmarks.quality.arms import ARMS, QUICK
+from benchmarks.quality.choice import judge, ranked
+from benchmarks.quality.drive import Arm, Lanes, search
+from benchmarks.quality.report import cells_of, reach_table, table
+from benchmarks.quality.search import main, run, run_all
+from benchmarks.quality.worlds import EPOCHS, PUBLISHED, TYPES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 SMALL = Arm("small", sampler="random", costs=(4, 8), rules=("observed", "posterior", "confirmed"))

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from benchmarks.search_quality_drive import Arm, Lanes, Moment
-from benchmarks.search_quality_worlds import EPOCHS, PUBLISHED, REPORTS, World
+from benchmarks.quality.drive import Arm, Lanes, Moment
+from benchmarks.quality.worlds import EPOCHS, PUBLISHED, REPORTS, World
 
 logging.getLogger("ray").setLevel(logging.ERROR)
 METRIC = "mean"
