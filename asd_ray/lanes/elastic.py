@@ -6,8 +6,9 @@ all others are withdrawn until the lane has its workers, or one of them would ta
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from asd_ray.config import LaneConfig
 from asd_ray.errors import InputError
@@ -36,10 +37,15 @@ class Lanes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedLanes:
-    """As many as there were at the start: one machine's."""
+    """As many as there were at the start: one machine's. None will ever train where the clips cannot be read."""
 
     room: int
-    trouble: str = ""
+    clips: "Future[Any] | None" = None
+
+    @property
+    def trouble(self) -> str:
+        error = self.clips.exception() if self.clips is not None and self.clips.done() else None
+        return "" if error is None else str(error)
 
     def want(self, trials: int) -> None:
         """They stay as they are."""

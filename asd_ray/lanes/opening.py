@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from asd_ray.config import LaneConfig
 from asd_ray.data.bank import Bank, Source
 from asd_ray.deadline import Deadline
 from asd_ray.errors import EnvironmentFailure
-from asd_ray.lanes.elastic import Lanes
+from asd_ray.lanes.elastic import FixedLanes, Lanes
 from asd_ray.lanes.lane import Lane, LaneSettings, name_lane
 from asd_ray.lanes.link import list_lanes
 from asd_ray.lanes.pool import LanePool, pool_of_lanes
@@ -51,7 +50,7 @@ def lanes_of_machine(
         if share.inline:
             reading.result()
         try:
-            yield share, clips_to_come, _LanesOfMachine(share.count, clips_to_come)
+            yield share, clips_to_come, FixedLanes(share.count, clips_to_come)
         except EnvironmentFailure:
             if clips_to_come.done():
                 clips_to_come.result()  # where they could not be read: raises what can be mended
@@ -64,22 +63,6 @@ def _pass_on(done: "Future[Bank]", to: "Future[Bank]") -> None:
         to.set_result(done.result())
     else:
         to.set_exception(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _LanesOfMachine:
-    """As many as there were at the start; none will ever train where the clips cannot be read."""
-
-    room: int
-    clips: "Future[Bank]"
-
-    @property
-    def trouble(self) -> str:
-        error = self.clips.exception() if self.clips.done() else None
-        return "" if error is None else str(error)
-
-    def want(self, trials: int) -> None:
-        """They stay as they are."""
 
 
 @contextmanager
@@ -153,9 +136,11 @@ def warm_lanes(share: Share, clips: "Future[Bank]", *, num_classes: int, scratch
         yield []
         return
     settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch)
-    lanes = [Lane(name_lane(number), clips, settings) for number in range(share.count)]
-    list_lanes([lane.name for lane in lanes])
+    lanes: list[Lane] = []
     try:
+        for number in range(share.count):
+            lanes.append(Lane(name_lane(number), clips, settings))
+        list_lanes([lane.name for lane in lanes])
         yield lanes
         for lane in lanes:
             lane.ask_to_quit()
