@@ -1,9 +1,9 @@
 """Networks, and the table of systems: which network, log-mel, loss and score belong to a name.
 
-It may import `losses` and what stands above it; it knows nothing of scores, training or searches. Start with SYSTEMS
-below, then read `tastgram`. A new system is one file with its network and one entry in SYSTEMS: docs/architecture.md
-shows how. Networks and losses, and torch with them, are imported only when a module is built: names, numbers and
-log-mels are known without them.
+It may import `losses` and what stands above it; it knows nothing of scores, training or searches. Start with
+SYSTEMS below, then read `tastgram`. A new system is one file with its network and one entry in SYSTEMS:
+docs/architecture.md shows how. Networks and losses, and torch with them, are imported only when a module is
+built: names, numbers and log-mels are known without them.
 """
 
 import importlib
