@@ -1,8 +1,9 @@
 """The verbs of `asd-ray`, and the three ways to call them: `asd-ray`, `python -m asd_ray`, a script of launch/.
 
-Each verb is a module here: its docstring is its help, `add_options` has its options, and `main` does the work and
-returns the exit status. At its top a module imports nothing slow (no torch, ray, numpy, pydantic or yaml), so that
-`--help` and a mistyped option are answered at once.
+It may import everything. Start with `run`, then read a verb: each verb is a module here. The docstring of the
+module is its help, `add_options` has its options, and `main` does the work and returns the exit status. A module
+imports nothing slow at its top (no torch, ray, numpy, pydantic or yaml), so that `--help` and a mistyped option
+are answered at once.
 """
 
 import argparse

@@ -1,1 +1,5 @@
-"""What a person who runs a search sees of it: a live view or lines while it runs, a table at its end."""
+"""What a person sees on the terminal: the live view or the lines of a running search, and the table at its end.
+
+It may import `report` and what stands above it. It shows what happens, and decides nothing.
+Start with `live.open_view`, which receives the events of `asd_ray.search.events`.
+"""

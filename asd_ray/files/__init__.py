@@ -1,4 +1,5 @@
-"""Files, local or in object storage: their paths, writing them whole, locks on folders, YAML read strictly.
+"""Files, on a disk or in object storage: their paths, writing them whole, locks on folders, YAML read strictly.
 
-May import `errors` alone. Start with `paths.place`, which takes what a user typed, and `writing.write_whole`.
+It may import `errors` alone, so every other package can use it.
+Start with `paths.place`, which takes what a user typed, and `writing.write_whole`.
 """

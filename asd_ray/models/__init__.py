@@ -1,7 +1,9 @@
-"""Systems by name. A new one is one file with its network, and one line in SYSTEMS.
+"""Networks, and the table of systems: which network, log-mel, loss and score belong to a name.
 
-Networks and losses, and torch with them, are imported once a module is built: names, numbers and log-mels are
-known before.
+It may import `losses` and what stands above it; it knows nothing of scores, training or searches. Start with
+SYSTEMS below, then read `tastgram`. A new system is one file with its network and one entry in SYSTEMS:
+docs/architecture.md shows how. Networks and losses, and torch with them, are imported only when a module is
+built: names, numbers and log-mels are known without them.
 """
 
 import importlib

@@ -13,7 +13,12 @@ import pytest
 from asd_ray import commands
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "search_spaces/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "search_spaces/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 MODULES = [ROOT / f"asd_ray/commands/{verb}.py" for verb in commands.VERBS]
 _COMMAND = re.compile(
     r"^\s*(?:\$ )?(?:asd-ray (?=\w)|python -m asd_ray |python launch/)(\w+)(?:\.py)?((?:[^\n\\]|\\\n)*)",

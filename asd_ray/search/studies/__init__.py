@@ -1,4 +1,5 @@
-"""Optuna's studies, one per machine type: the one truth about a search. Knows nothing of Ray.
+"""Optuna's studies, one per machine type: the one truth about a search, and all that it resumes from.
 
-May import `search.space`, `search.ranges` and what lies above `search`. Start with `studies.Studies`.
+It may import `search.space`, `search.ranges` and what stands above `search`; it knows nothing of Ray.
+Start with `studies.Studies`: `ask`, `report` and `tell` are its life.
 """
