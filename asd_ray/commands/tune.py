@@ -172,12 +172,11 @@ def main(arguments: argparse.Namespace) -> int:
     from asd_ray.deadline import Deadline
     from asd_ray.errors import EnvironmentFailure
     from asd_ray.report.finished import ending_of
-    from asd_ray.search.studies.storage import check_storable
+    from asd_ray.search.preflight import check_call
     from asd_ray.tracking.tensorboard import TensorBoard
 
-    if arguments.run:
-        check_storable(arguments.run, arguments.storage)
-    api.find_space(config, arguments.space)
+    # The whole of it is checked by the search; this much before recordings are prepared, which may take hours.
+    check_call(config, space_name=arguments.space, folder=arguments.run, storage=arguments.storage)
     trackers = asked_trackers(arguments)
     shards = find_shards(arguments)
     folder = arguments.run or api.name_run(shards, config, arguments.space)
@@ -227,17 +226,21 @@ def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
 
     from asd_ray import api
     from asd_ray.console.dry_run import print_forecast
+    from asd_ray.search.preflight import check_call
 
     data = arguments.data
-    api.find_space(config, arguments.space)
     asked_trackers(arguments, writes=False)
     print(data or f"no --data given: the built-in corpus of synthetic machines in {api.SYNTHETIC}", flush=True)
+    folder = arguments.run
+    if folder is None and data is not None and api.is_prepared(data):  # then the run has its name already
+        check_call(config, space_name=arguments.space, storage=arguments.storage)
+        folder = api.name_run(data, config, arguments.space)
     found = api.forecast(
         data,
         config,
         space_name=arguments.space,
         valid_fraction=valid_fraction(arguments),
-        folder=arguments.run,
+        folder=folder,
         storage=arguments.storage,
     )
     print_forecast(found, Console(markup=False, highlight=False))
