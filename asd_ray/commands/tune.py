@@ -141,11 +141,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_file(arguments: argparse.Namespace) -> Path | None:
-    """The file that --config means; a file of the same name goes before settings that come with the package."""
+    """The file that --config means: a file of that name, or else settings that come with the package."""
     given: Path | None = arguments.config
     if given is None:
         return None if arguments.data else preset(QUICK)
+    return config_file(given)
+
+
+def config_file(given: Path) -> Path:
+    """The file of a --config that may be the name of a preset."""
     return given if given.is_file() else preset(str(given)) or given
+
+
+def default_space(config: "RunConfig") -> str:
+    """The search space of the config's system."""
+    return SPACES.get(config.model.name, config.model.name)
 
 
 def settings(arguments: argparse.Namespace) -> list[str]:
@@ -160,7 +170,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     began = time.monotonic()
     config = load_config(settings_file(arguments), settings(arguments))
-    arguments.space = arguments.space or SPACES.get(config.model.name, config.model.name)
+    arguments.space = arguments.space or default_space(config)
     if arguments.dry_run:
         return dry_run(arguments, config)
     if address.is_for_a_job(arguments):

@@ -174,7 +174,7 @@ class SearchSpace(Strict):
                 raise InputError(f"{at('machine_types', name)}: not in the corpus; did you mean {near!r}?")
         for name in self.params:
             if not self.systems and not acts(name, base.model.name):
-                raise InputError(f"{where}: {name} does not act on {base.model.name}; use another space")
+                raise InputError(f"{at('params', name)}: does not act on {base.model.name}; use another space")
         for machine_type in machine_types:
             own = self.machine_types.get(machine_type, {})
             for name, spec in {**self.params, **own}.items():

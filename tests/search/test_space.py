@@ -156,7 +156,7 @@ def test_a_number_that_does_not_act_on_a_system_is_inert_there(monkeypatch: pyte
     assert study.outside({**plain, "system": "stgram"}) == "system is stgram, not tastgram or plain"
     with pytest.raises(ValueError, match="does not act on plain; leave it out"):
         make({"margin": MARGIN}, system="plain")
-    with pytest.raises(InputError, match="margin does not act on plain; use another space"):
+    with pytest.raises(InputError, match=r"mine: params\.margin: does not act on plain; use another space"):
         make({"margin": MARGIN}).check_against(
             replace_settings(RunConfig(), ["model.name=plain"]), ("fan",), where="mine"
         )
