@@ -37,7 +37,7 @@ corpus of synthetic machines, with one trial of one epoch:
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,16 +49,15 @@ from asd_ray.deadline import Deadline
 from asd_ray.errors import InputError
 from asd_ray.files.paths import is_object, place
 from asd_ray.files.writing import remove_unfinished
-from asd_ray.models import check_class_types, check_packages, find_system
-from asd_ray.scoring.metrics import PROXY
-from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, OWN, PUBLISHED, best_score, check_score
+from asd_ray.models import check_class_types, find_system
+from asd_ray.scoring.scores import AUTO, best_score
 from asd_ray.search import runfolder
 from asd_ray.search.driver import run_search
 from asd_ray.search.events import OnEvent
-from asd_ray.search.space import SearchSpace, load_space
+from asd_ray.search.preflight import check_call, check_search, check_systems
+from asd_ray.search.space import load_space
 from asd_ray.search.studies.journal import run_lock
-from asd_ray.search.studies.storage import check_storable, find_store
-from asd_ray.search.warm_start import Starts, read_starts
+from asd_ray.search.studies.storage import find_store
 from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
 from asd_ray.training.messages import EpochReport
@@ -104,6 +103,11 @@ def synthetic_dataset() -> Path:
     )
 
 
+def is_prepared(data: Path | str) -> bool:
+    """Whether a data folder is one of shards."""
+    return (place(data) / MANIFEST).exists()
+
+
 def find_shards(
     data: Path | str,
     *,
@@ -113,7 +117,7 @@ def find_shards(
 ) -> Path:
     """The shard folder of a data folder: itself, or, for a folder of recordings, one prepared for it."""
     data = place(data)
-    if (data / MANIFEST).exists():
+    if is_prepared(data):
         return data
     # Of the options, too: shards of others would be written over, under a search that reads them.
     words = str(data.resolve()), f"{valid_fraction:g}", str(resample)
@@ -140,11 +144,8 @@ def forecast(
     """
     from asd_ray.search.forecast import list_clips, list_data, make_forecast
 
-    find_space(config, space_name)
-    data = None if data is None else place(data)
-    if folder is not None:
-        folder = place(folder)
-        check_storable(folder, storage)
+    data, folder = (None if path is None else place(path) for path in (data, folder))
+    check_call(config, space_name=space_name, folder=folder, storage=storage)
     if data is None:
         found = list_clips(list_corpus(BUILT_IN), valid_fraction=valid_fraction)
     else:
@@ -152,20 +153,6 @@ def forecast(
     return make_forecast(
         found, config, space_name=space_name, where=data or SYNTHETIC, folder=folder, storage=storage
     )
-
-
-def find_space(config: RunConfig, space_name: str) -> tuple[SearchSpace, str]:
-    """A search space and its text.
-
-    Raises InputError where the config asks for what the space does not allow, or a system lacks its packages.
-    """
-    find_system(config.model.name)
-    space, text = load_space(space_name)
-    begun = space.adopt(config)
-    systems = space.systems or [begun.model.name]
-    _check_scoring(begun, systems)
-    check_packages(systems)
-    return space, text
 
 
 def name_run(shards: Path | str, config: RunConfig, space_name: str) -> Path:
@@ -202,10 +189,11 @@ def search(
     """
     shards, folder, config = place(shards), place(folder), config or RunConfig()
     deadline = deadline or Deadline(config.search.hours)
-    run, plan, starts = _plan(shards, folder, config, space_name=space_name, storage=storage)
+    ready = check_search(shards, config, space_name=space_name, folder=folder, storage=storage)
+    plan = ready.plan
     with run_lock(folder, on_event=on_event):
-        store = find_store(folder, storage)
-        run = run.model_copy(update={"storage": store.kept, "calls": [call] if call else []})
+        store = find_store(folder, storage)  # again: until the lock was ours, another call may have begun the run
+        run = ready.run.model_copy(update={"storage": store.kept, "calls": [call] if call else []})
         with store.held():
             remove_unfinished(folder)
             run = runfolder.open_run(folder, run, clips=plan.clips)
@@ -220,7 +208,7 @@ def search(
                     visible_labels=plan.visible_labels,
                     on_event=on_event_of_all,
                     store=store,
-                    starts=starts,
+                    starts=ready.starts,
                     deadline=deadline,
                     address=address,
                 )
@@ -250,32 +238,19 @@ def find_finished(
     shards, folder = place(shards), place(folder)
     if is_object(folder) or not (folder / FINISHED).exists():
         return None
-    run, plan, starts = _plan(shards, folder, config, space_name=space_name, storage=storage)
+    ready = check_search(shards, config, space_name=space_name, folder=folder, storage=storage)
     with run_lock(folder, on_event=on_event):
         kept = find_store(folder, storage).kept
-        run = run.model_copy(update={"storage": kept, "calls": [call] if call else []})
-        found = read_finished(folder, runfolder.continued(folder, run), clips=plan.clips)
-    if found is None or starts.is_new:
+        run = ready.run.model_copy(update={"storage": kept, "calls": [call] if call else []})
+        found = read_finished(folder, runfolder.continued(folder, run), clips=ready.plan.clips)
+    if found is None or ready.starts.is_new:
         return None
     ending, lines = found
     for name, reason in run.not_searchable.items():
         on_event(f"{name} is trained on but not searched: {reason}")
-    for line in (*starts.lines, *lines):
+    for line in (*note_lines(run.corpus.notes), *ready.starts.lines, *lines):
         on_event(line)
     return ending
-
-
-def _plan(
-    shards: Path, folder: Path, config: RunConfig, *, space_name: str, storage: str | None
-) -> tuple[runfolder.Run, runfolder.Plan, Starts]:
-    """What a call searches and begins from. Raises InputError for what a user can mend; writes nothing."""
-    check_storable(folder, storage)
-    space, text = find_space(config, space_name)
-    plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
-    run = runfolder.plan_run(shards, config, plan=plan, space=space, space_text=text)
-    space.check_against(run.config, plan.all_types, where=space_name)
-    check_class_types(run.systems, plan.class_types)
-    return run, plan, read_starts(folder, run, clips=plan.clips, storage=storage)
 
 
 def train(
@@ -294,8 +269,7 @@ def train(
 
     shards, folder = place(shards), place(folder)
     find_system(config.model.name)
-    _check_scoring(config, [config.model.name])
-    check_packages([config.model.name])
+    check_systems(config, [config.model.name])
     plan = runfolder.plan_clips(shards, config.score.protocol, objective=config.score.objective)
     check_class_types([config.model.name], plan.class_types)
     wanted = machine_types or plan.machine_types
@@ -308,24 +282,6 @@ def train(
     with run_lock(folder):
         train_full(folder, shards, config, plan=plan, machine_types=trained, on_epoch=on_epoch)
         return _write_detectors(shards, folder, config, plan=plan, machine_types=wanted)
-
-
-def _check_scoring(config: RunConfig, systems: Iterable[str]) -> None:
-    """Raises InputError for a score that is unknown, or that no system here can be read by."""
-    check_score(config.score.name)
-    owns = {name: find_system(name).score for name in systems}
-    if all(owns.values()) and config.score.name not in (AUTO, PUBLISHED, *owns.values()):
-        names = ", ".join(owns)
-        raise InputError(f"score {config.score.name}: {names}: read by {OWN} alone; leave --score out")
-    for name, own in owns.items():
-        if config.score.name == OWN and not own:
-            fitting = ", ".join(OF_EMBEDDINGS)
-            raise InputError(f"score {OWN}: {name} has none of its own; use {AUTO}, or one of {fitting}")
-        if own and config.score.objective == PROXY:
-            raise InputError(
-                f"objective proxy: {name} is read by {own} alone, which cannot hear a clip as another machine id; "
-                "choose with labels, or another system"
-            )
 
 
 def _write_detectors(

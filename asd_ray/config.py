@@ -6,12 +6,16 @@ sound detection", and its code (AdamW 1e-4, cosine to 1e-5, batch 64, margin 0.7
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator, Field
 
 from asd_ray.errors import InputError, suggestion
@@ -21,7 +25,6 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 STORAGE_VARIABLE = "ASD_STORAGE"  # environment variable: URL of a PostgreSQL server that keeps the studies
-LARGEST_MARGIN = 1.57  # a right angle
 METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by side
 
 
@@ -31,16 +34,35 @@ class ModelConfig(Strict):
 
 
 class LossConfig(Strict):
-    """A point of the loss cube, these defaults are Noisy-ArcMix, and what single systems have besides."""
+    """The numbers of the losses. The defaults are those of Noisy-ArcMix; some numbers act on single systems only.
 
-    margin: Annotated[float, Field(ge=0, le=LARGEST_MARGIN)] = 0.7  # radians
-    scale: Positive = 30.0
-    mixup_alpha: Positive = 0.5
-    noise_prob: Probability = 1.0
-    mix_prob: Probability = 1.0
-    temperature: Positive = 0.02  # of the contrast of OS-SCL, as published, and of CLP-SCF
-    # Share of CLP-SCF's epochs, in whole ones, one at least; it ends before trials are first judged.
-    pretraining: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    The range of each number is stated here and nowhere else: see NUMBERS.
+    """
+
+    margin: Annotated[float, Field(ge=0, le=1.57)] = Field(
+        default=0.7,
+        description="angle in radians that is added between a clip and its own class; at most a right one",
+    )
+    scale: Annotated[float, Field(ge=1e-3, le=1e4)] = Field(
+        default=30.0, description="factor of the cosines before the softmax"
+    )
+    mixup_alpha: Annotated[float, Field(ge=1e-3, le=1e3)] = Field(
+        default=0.5,
+        description="shares of two mixed clips are drawn from Beta(mixup_alpha, mixup_alpha): "
+        "towards 0 nearly nothing is mixed, 1 draws them uniformly, a large value mixes half and half",
+    )
+    noise_prob: Probability = Field(
+        default=1.0, description="probability that the margin stays on the first label of a mixed clip"
+    )
+    mix_prob: Probability = Field(default=1.0, description="probability that a clip is mixed with another one")
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = Field(
+        default=0.02, description="the contrast of os_scl and clp_scf divides cosines by it; 0.02 as in OS-SCL"
+    )
+    pretraining: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.25,
+        description="share of its epochs in which clp_scf learns by contrast alone, rounded to whole epochs, one "
+        "at least; this stage ends before trials are first judged",
+    )
 
 
 class TrainConfig(Strict):
@@ -145,24 +167,66 @@ NOT_SCIENCE: tuple[KeyPath, ...] = (
     ("search", "seeds"),
     *(("lanes", name) for name in LaneConfig.model_fields if name != "workers"),
 )
-# What may be searched, and where in the config a sampled value goes.
-TUNABLE: dict[str, KeyPath] = {
-    "system": ("model", "name"),
-    "margin": ("loss", "margin"),
-    "scale": ("loss", "scale"),
-    "mixup_alpha": ("loss", "mixup_alpha"),
-    "noise_prob": ("loss", "noise_prob"),
-    "mix_prob": ("loss", "mix_prob"),
-    "temperature": ("loss", "temperature"),
-    "pretraining": ("loss", "pretraining"),
-    "learning_rate": ("train", "learning_rate"),
-    "weight_decay": ("train", "weight_decay"),
-    "batch_size": ("train", "batch_size"),
-}
-WHOLE_NUMBERS = frozenset({"batch_size"})  # samplers speak of floats only
-NAMES = frozenset({"system"})  # of what is no number
 Param = float | str
 Params = dict[str, Param]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number that may be searched: where it stands in the config, and what it may be."""
+
+    path: tuple[str, str]
+    low: float
+    high: float
+    excludes_low: bool = False
+    excludes_high: bool = False
+    is_whole: bool = False  # samplers speak of floats only
+
+    def allows(self, value: float) -> bool:
+        """Whether the config takes the value. NaN is never taken."""
+        over = self.low < value if self.excludes_low else self.low <= value
+        under = value < self.high if self.excludes_high else value <= self.high
+        return over and under and math.isfinite(value)
+
+    def __str__(self) -> str:
+        """The range in words.
+
+        >>> str(NUMBERS["margin"]), str(NUMBERS["learning_rate"]), str(NUMBERS["pretraining"])
+        ('from 0 to 1.57', 'above 0', 'from 0 to below 1')
+        """
+        low = f"{'above' if self.excludes_low else 'from'} {self.low:g}"
+        return low if math.isinf(self.high) else f"{low} to {'below ' if self.excludes_high else ''}{self.high:g}"
+
+
+def _number(model: type[Strict], section: str, name: str) -> Number:
+    """The range of a field, read from what pydantic checks it by."""
+    field = model.model_fields[name]
+    low, high, excludes = -math.inf, math.inf, {}
+    for bound in field.metadata:
+        if isinstance(bound, Ge | Gt):
+            low, excludes["excludes_low"] = _limit(bound), isinstance(bound, Gt)
+        elif isinstance(bound, Le | Lt):
+            high, excludes["excludes_high"] = _limit(bound), isinstance(bound, Lt)
+    return Number(path=(section, name), low=low, high=high, is_whole=field.annotation is int, **excludes)
+
+
+def _limit(bound: Ge | Gt | Le | Lt) -> float:
+    value: Any = next(getattr(bound, name) for name in ("ge", "gt", "le", "lt") if hasattr(bound, name))
+    return float(value)
+
+
+# Every number that may be searched, by its name in search spaces. A system says which of the loss's act on it.
+NUMBERS: Mapping[str, Number] = MappingProxyType(
+    {
+        **{name: _number(LossConfig, "loss", name) for name in LossConfig.model_fields},
+        **{name: _number(TrainConfig, "train", name) for name in ("learning_rate", "weight_decay", "batch_size")},
+    }
+)
+# What may be searched, and where in the config a sampled value goes.
+TUNABLE: Mapping[str, KeyPath] = MappingProxyType(
+    {"system": ("model", "name"), **{name: number.path for name, number in NUMBERS.items()}}
+)
+NAMES = frozenset({"system"})  # of what is no number
 
 
 def science(config: RunConfig) -> dict[str, Any]:
@@ -199,7 +263,9 @@ def replace(config: RunConfig, values: dict[KeyPath, Any], *, where: str) -> Run
 def with_params(config: RunConfig, params: Mapping[str, Param], *, where: str = "search space") -> RunConfig:
     """The config of one trial: the searched values in their places, checked; `where` begins the error line."""
     values = {
-        TUNABLE[name]: int(value) if name in WHOLE_NUMBERS and float(value).is_integer() else value
+        TUNABLE[name]: int(value)
+        if name not in NAMES and NUMBERS[name].is_whole and float(value).is_integer()
+        else value
         for name, value in params.items()
     }
     return replace(config, values, where=where)
@@ -251,12 +317,12 @@ def replace_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:
         except (yaml.YAMLError, ValueError):  # a date that is none is a ValueError
             raise InputError(f"--set {text}: {value_text!r} is not a value") from None
         if isinstance(value, str):
-            value = _number(value)
+            value = _read_number(value)
         config = replace(config, {tuple(name.split(".")): value}, where=f"--set {text}")
     return config
 
 
-def _number(text: str) -> float | str:
+def _read_number(text: str) -> float | str:
     """PyYAML reads `1e-4` as text."""
     try:
         return float(text)

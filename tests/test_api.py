@@ -7,6 +7,7 @@ import pytest
 from asd_ray import api
 from asd_ray.config import RunConfig, replace_settings
 from asd_ray.errors import InputError
+from asd_ray.search.preflight import check_call
 from tests.hidden import hidden
 
 
@@ -34,7 +35,7 @@ def test_a_system_whose_package_is_missing_is_refused_before_anything_starts(
     flow, run = replace_settings(RunConfig(), ["model.name=glow_aff"]), tmp_path / "run"
     with hidden("normflows"):
         for call in (
-            lambda: api.find_space(flow, "glow_aff"),
+            lambda: check_call(flow, space_name="glow_aff"),
             lambda: api.forecast(small_dataset, RunConfig(), space_name="systems"),
             lambda: api.search(small_shards, run, space_name="systems"),
             lambda: api.search(small_shards, run, flow, space_name="glow_aff"),

@@ -141,11 +141,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_file(arguments: argparse.Namespace) -> Path | None:
-    """The file that --config means; a file of the same name goes before settings that come with the package."""
+    """The file that --config means: a file of that name, or else settings that come with the package."""
     given: Path | None = arguments.config
     if given is None:
         return None if arguments.data else preset(QUICK)
+    return config_file(given)
+
+
+def config_file(given: Path) -> Path:
+    """The file of a --config that may be the name of a preset."""
     return given if given.is_file() else preset(str(given)) or given
+
+
+def default_space(config: "RunConfig") -> str:
+    """The search space of the config's system."""
+    return SPACES.get(config.model.name, config.model.name)
 
 
 def settings(arguments: argparse.Namespace) -> list[str]:
@@ -160,7 +170,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     began = time.monotonic()
     config = load_config(settings_file(arguments), settings(arguments))
-    arguments.space = arguments.space or SPACES.get(config.model.name, config.model.name)
+    arguments.space = arguments.space or default_space(config)
     if arguments.dry_run:
         return dry_run(arguments, config)
     if address.is_for_a_job(arguments):
@@ -172,12 +182,11 @@ def main(arguments: argparse.Namespace) -> int:
     from asd_ray.deadline import Deadline
     from asd_ray.errors import EnvironmentFailure
     from asd_ray.report.finished import ending_of
-    from asd_ray.search.studies.storage import check_storable
+    from asd_ray.search.preflight import check_call
     from asd_ray.tracking.tensorboard import TensorBoard
 
-    if arguments.run:
-        check_storable(arguments.run, arguments.storage)
-    api.find_space(config, arguments.space)
+    # The whole of it is checked by the search; this much before recordings are prepared, which may take hours.
+    check_call(config, space_name=arguments.space, folder=arguments.run, storage=arguments.storage)
     trackers = asked_trackers(arguments)
     shards = find_shards(arguments)
     folder = arguments.run or api.name_run(shards, config, arguments.space)
@@ -227,17 +236,21 @@ def dry_run(arguments: argparse.Namespace, config: "RunConfig") -> int:
 
     from asd_ray import api
     from asd_ray.console.dry_run import print_forecast
+    from asd_ray.search.preflight import check_call
 
     data = arguments.data
-    api.find_space(config, arguments.space)
     asked_trackers(arguments, writes=False)
     print(data or f"no --data given: the built-in corpus of synthetic machines in {api.SYNTHETIC}", flush=True)
+    folder = arguments.run
+    if folder is None and data is not None and api.is_prepared(data):  # then the run has its name already
+        check_call(config, space_name=arguments.space, storage=arguments.storage)
+        folder = api.name_run(data, config, arguments.space)
     found = api.forecast(
         data,
         config,
         space_name=arguments.space,
         valid_fraction=valid_fraction(arguments),
-        folder=arguments.run,
+        folder=folder,
         storage=arguments.storage,
     )
     print_forecast(found, Console(markup=False, highlight=False))

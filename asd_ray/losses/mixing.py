@@ -24,9 +24,8 @@ Sources: Zhang et al., "mixup", 2018; Choi and Choi, "Noisy-ArcMix", 2024. noise
 two corners, is ours.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -35,8 +34,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from asd_ray.config import NUMBERS, LossConfig
 from asd_ray.errors import InputError
 from asd_ray.losses.margin import margin_logits
+
+_DEFAULTS = LossConfig()
 
 
 class LossTensors(NamedTuple):
@@ -51,29 +53,24 @@ class LossTensors(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossPoint:
-    """A point of the loss cube. Raises InputError, naming the number, outside its range."""
+    """A point of the loss cube; LossConfig says what each number means.
 
-    margin: float  # radians
-    scale: float  # of the cosines, before the softmax
-    mixup_alpha: float  # of Beta(alpha, alpha): towards 0 nearly no mixing, 1 uniform, large: halves
-    noise_prob: float = 1.0
-    mix_prob: float = 1.0  # that a clip is mixed at all
-    temperature: float = 0.02  # that the cosines of a contrast are divided by; not of the cube
-    pretraining: float = 0.25  # share of the epochs that contrast alone comes before the margin; not of the cube
+    Raises InputError, naming the number, where one is outside the range that LossConfig gives it.
+    """
+
+    margin: float
+    scale: float
+    mixup_alpha: float
+    noise_prob: float = _DEFAULTS.noise_prob
+    mix_prob: float = _DEFAULTS.mix_prob
+    temperature: float = _DEFAULTS.temperature  # not of the cube
+    pretraining: float = _DEFAULTS.pretraining  # not of the cube
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("margin", 0.0, math.pi / 2),  # up to there (2.33, in fact) phi falls with theta
-            ("scale", 1e-3, 1e4),
-            ("mixup_alpha", 1e-3, 1e3),
-            ("noise_prob", 0.0, 1.0),
-            ("mix_prob", 0.0, 1.0),
-            ("temperature", 1e-3, 1e3),
-            ("pretraining", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:  # false for NaN too
-                raise InputError(f"{name} {value}; use a number from {low:g} to {high:g}")
+        for field in fields(self):
+            number, value = NUMBERS[field.name], getattr(self, field.name)
+            if not number.allows(value):
+                raise InputError(f"{field.name} {value}; use a number {number}")
 
     def pretraining_epochs(self, epochs: int, *, judged_after: int) -> int:
         """How many of the epochs are the first of two stages.

@@ -17,13 +17,10 @@ from asd_ray.clip import Clip, Machine, class_table, machine_types
 from asd_ray.config import RunConfig, replace
 from asd_ray.data.corpus import hold_out, read_corpus
 from asd_ray.data.manifest import MANIFEST, SCHEMA, Manifest, note_lines, read_labels
-from asd_ray.files.strict_yaml import load
 from asd_ray.lanes.sizes import Room, Share, machine_resources, make_room, share_out
-from asd_ray.models import check_class_types, mels_of
-from asd_ray.scoring.metrics import PROXY
-from asd_ray.search.runfolder import RUN, Corpus, Run, judge_clips, refuse_other
-from asd_ray.search.space import SearchSpace, load_space
-from asd_ray.search.warm_start import not_tried, read_starts
+from asd_ray.models import mels_of
+from asd_ray.search.preflight import check_search
+from asd_ray.search.space import SearchSpace
 from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace
@@ -120,45 +117,17 @@ def make_forecast(
 
     `folder`: that the search would have, where it is known.
     """
-    present = machine_types(found.machines)
-    class_types = [machine.machine_type for machine in found.machines]
-    space, _ = load_space(space_name)
-    config = space.adopt(config)
-    systems = space.systems or (config.model.name,)
-    space.check_against(config, present, where=space_name)
-    check_class_types(systems, class_types)
+    ready = check_search(
+        where,
+        config,
+        space_name=space_name,
+        folder=folder,
+        storage=storage,
+        recordings=None if found.fingerprint else found,
+    )
+    run, plan = ready.run, ready.plan
+    config, space, systems = run.config, run.space, run.systems
     log_mels = len(mels_of(systems))
-    scored = found.clips.filter(pc.is_in(found.clips.column("split"), pa.array(["test", "eval"])))
-    held_out = found.clips.filter(pc.equal(found.clips.column("split"), "valid"))
-    protocol, not_searchable, roles = judge_clips(
-        scored,
-        found.machines,
-        protocol_name=config.score.protocol,
-        where=where,
-        held_out=held_out if config.score.objective == PROXY else None,
-    )
-    searched = [name for name in present if name not in not_searchable]
-    run = Run(
-        asd_ray="",
-        versions={},
-        protocol=protocol,
-        machine_types=searched,
-        not_searchable=not_searchable,
-        corpus=Corpus(
-            path=str(where),
-            fingerprint=found.fingerprint,
-            classes=[[machine.machine_type, machine.machine_id] for machine in found.machines],
-        ),
-        config=config,
-        space=space,
-        space_text="",
-    )
-    if folder is not None and (folder / RUN).exists():
-        before = load(folder / RUN, Run)
-        # Whether the corpus is another one is known once it is prepared.
-        now = run if found.fingerprint else run.model_copy(update={"corpus": before.corpus})
-        refuse_other(folder / RUN, before, now)
-    starts = read_starts(folder, run, clips=roles, storage=storage)
     room = make_room(len(found.clips), config.lanes, log_mels=log_mels)
     share = share_out(
         config.lanes,
@@ -172,20 +141,19 @@ def make_forecast(
             update={"lanes": share.lane}
         ),
         systems=systems,
-        class_types=class_types,
+        class_types=plan.class_types,
         lanes=share.count * share.lane.workers,
         on_gpu=bool(share.lane.gpus),
     )
-    likely_s, most_s = search_seconds(found, config, share, pace, searched=searched)
+    likely_s, most_s = search_seconds(found, config, share, pace, searched=plan.machine_types)
     return Forecast(
         config=config,
         space=space,
         listed=found,
-        protocol=protocol,
-        not_searchable=not_searchable,
-        roles=roles,
-        # Whether another search was of this corpus is known once it is prepared.
-        lines=starts.lines if found.fingerprint else not_tried(run),
+        protocol=plan.protocol,
+        not_searchable=plan.not_searchable,
+        roles=plan.clips,
+        lines=ready.starts.lines,
         share=share,
         room=room,
         pace=pace,

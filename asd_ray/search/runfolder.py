@@ -103,7 +103,10 @@ class Run(Strict):
 class Plan:
     """Who chooses and who reports in a corpus: what every training and every search starts from."""
 
-    manifest: Manifest
+    machines: tuple[Machine, ...]  # in the order of their class indices
+    fingerprint: str  # of the shards; empty for recordings that are not prepared yet
+    num_clips: int
+    notes: dict[str, dict[str, int]]  # by machine type, as of Corpus
     protocol: str
     machine_types: tuple[str, ...]
     not_searchable: dict[str, str]
@@ -118,22 +121,21 @@ class Plan:
     @property
     def identity(self) -> str:
         """Of the clips and of the labels that may be seen: a training on others begins anew."""
-        return f"{self.manifest.fingerprint}-{self.protocol}"
+        return f"{self.fingerprint}-{self.protocol}"
 
     @property
     def all_types(self) -> tuple[str, ...]:
         """Every machine type with training clips; a joint training takes in all of them, searched or not."""
-        return machine_types(self.manifest.machines)
+        return machine_types(self.machines)
 
     @property
     def class_types(self) -> list[str]:
         """The machine type of each class."""
-        return [machine.machine_type for machine in self.manifest.machines]
+        return [machine.machine_type for machine in self.machines]
 
     def corpus(self, shards: Path) -> Corpus:
-        classes = [list(names) for names in self.manifest.classes]
-        notes = self.manifest.notes_by_type
-        return Corpus(path=str(shards), fingerprint=self.manifest.fingerprint, classes=classes, notes=notes)
+        classes = [[machine.machine_type, machine.machine_id] for machine in self.machines]
+        return Corpus(path=str(shards), fingerprint=self.fingerprint, classes=classes, notes=self.notes)
 
 
 def plan_clips(shards: Path, protocol_name: str, *, objective: str = "mean") -> Plan:
@@ -144,13 +146,40 @@ def plan_clips(shards: Path, protocol_name: str, *, objective: str = "mean") -> 
     manifest = Manifest.load(shards)
     clips = read_labels(shards, splits=("test", "eval"))
     held_out = read_labels(shards, splits=("valid",)) if objective == PROXY else None
+    return plan_of(
+        clips,
+        manifest.machines,
+        held_out=held_out,
+        protocol_name=protocol_name,
+        where=shards,
+        fingerprint=manifest.fingerprint,
+        num_clips=manifest.count_clips(),
+        notes=manifest.notes_by_type,
+    )
+
+
+def plan_of(
+    clips: pa.Table,
+    machines: tuple[Machine, ...],
+    *,
+    held_out: pa.Table | None,
+    protocol_name: str,
+    where: Path,
+    fingerprint: str,
+    num_clips: int,
+    notes: dict[str, dict[str, int]] | None = None,
+) -> Plan:
+    """The same of clips that are known already, prepared or not; the tables are those of `judge_clips`."""
     protocol, not_searchable, table = judge_clips(
-        clips, manifest.machines, protocol_name=protocol_name, where=shards, held_out=held_out
+        clips, machines, protocol_name=protocol_name, where=where, held_out=held_out
     )
     return Plan(
-        manifest=manifest,
+        machines=machines,
+        fingerprint=fingerprint,
+        num_clips=num_clips,
+        notes=notes or {},
         protocol=protocol,
-        machine_types=tuple(name for name in machine_types(manifest.machines) if name not in not_searchable),
+        machine_types=tuple(name for name in machine_types(machines) if name not in not_searchable),
         not_searchable=not_searchable,
         clips=table,
     )

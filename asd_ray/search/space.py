@@ -17,24 +17,26 @@ is inert there. Without it the config says which. `machine_types` replaces range
 """
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from pydantic import Field, WithJsonSchema, model_validator
 
-from asd_ray.config import NAMES, TUNABLE, WHOLE_NUMBERS, Param, Params, RunConfig, with_params
+from asd_ray.config import NAMES, NUMBERS, Number, Param, Params, RunConfig, with_params
 from asd_ray.errors import InputError, nearest, suggestion
 from asd_ray.files.paths import place
-from asd_ray.files.strict_yaml import KeyPath, Strict, WrongValueError, load
+from asd_ray.files.strict_yaml import KeyPath, Strict, WrongValueError, dotted, load
 from asd_ray.models import SYSTEMS, find_system
 from asd_ray.search.ranges import HELD, Choices, Names, Range, Searched, Spec, shown
 from asd_ray.shipped import search_spaces
 
 __all__ = ["Params", "SearchSpace", "StudySpace", "load_space"]
 
-NUMBERS = tuple(name for name in TUNABLE if name not in NAMES)
 # Of a point, the system is a name, everything else a number.
 Point = Annotated[
     dict[str, Param],
@@ -55,7 +57,7 @@ class SearchSpace(Strict):
     system: str | Annotated[list[str], Field(min_length=2)] | None = Field(
         default=None, description="the system to search, or several to choose from; none: that of the config"
     )
-    params: dict[str, Spec] = Field(min_length=1, json_schema_extra={"propertyNames": {"enum": list(NUMBERS)}})
+    params: dict[str, Spec] = Field(min_length=1)
     machine_types: dict[str, dict[str, Spec]] = {}
     start: list[Point] = []
 
@@ -104,7 +106,7 @@ class SearchSpace(Strict):
         for other in () if isinstance(spec, float) else spec.when:
             if other not in earlier:
                 raise WrongValueError((*path, "when", other), f"write {other} above {name}")
-        if name in WHOLE_NUMBERS and isinstance(spec, Range):
+        if NUMBERS[name].is_whole and isinstance(spec, Range):
             steps = (spec.low, spec.step or 0.5)
             if not all(value.is_integer() for value in steps):
                 raise WrongValueError(path, "needs whole numbers; give choices, or a whole low and step")
@@ -150,21 +152,37 @@ class SearchSpace(Strict):
         begun = {name: value for name, value in start.items() if name in free}
         return with_params(base, begun) if begun else base
 
-    def check_against(self, base: RunConfig, machine_types: tuple[str, ...], *, where: str) -> None:
+    def check_against(
+        self,
+        base: RunConfig,
+        machine_types: tuple[str, ...],
+        *,
+        where: str,
+        lines: Mapping[KeyPath, int] = MappingProxyType({}),
+    ) -> None:
         """Raises InputError for values that the config refuses, and for what looks like a typo of a machine type.
 
-        Ranges for machine types that the corpus lacks are no error: a space serves many corpora.
+        `where` begins the error line, and `lines` knows the line of every key. Ranges for machine types that the
+        corpus lacks are no error: a space serves many corpora.
         """
+
+        def at(*key: str) -> str:
+            return f"{where}:{lines[key]}: {dotted(key)}" if key in lines else f"{where}: {dotted(key)}"
+
         for name in set(self.machine_types) - set(machine_types):
             if near := nearest(name, machine_types, cutoff=0.8):
-                raise InputError(f"{where}: machine_types.{name}: not in the corpus; did you mean {near!r}?")
+                raise InputError(f"{at('machine_types', name)}: not in the corpus; did you mean {near!r}?")
         for name in self.params:
             if not self.systems and not acts(name, base.model.name):
-                raise InputError(f"{where}: {name} does not act on {base.model.name}; use another space")
+                raise InputError(f"{at('params', name)}: does not act on {base.model.name}; use another space")
         for machine_type in machine_types:
-            for name, spec in {**self.params, **self.machine_types.get(machine_type, {})}.items():
+            own = self.machine_types.get(machine_type, {})
+            for name, spec in {**self.params, **own}.items():
+                key = at("machine_types", machine_type, name) if name in own else at("params", name)
                 for value in [spec] if isinstance(spec, float) else spec.limits():
-                    with_params(base, {name: value}, where=f"{where}: {machine_type}: {name}")
+                    if not NUMBERS[name].allows(value):
+                        raise InputError(f"{key}: got {value:g}; use a number {NUMBERS[name]}")
+                    with_params(base, {name: value}, where=key)
 
 
 class StudySpace:
@@ -243,7 +261,7 @@ def acts(name: str, system: str) -> bool:
     >>> acts("margin", "tastgram"), acts("learning_rate", "tastgram")
     (True, True)
     """
-    return TUNABLE[name][0] != "loss" or name in SYSTEMS[system].numbers
+    return name in NAMES or NUMBERS[name].path[0] != "loss" or name in SYSTEMS[system].numbers
 
 
 def _holds(spec: Searched, params: Mapping[str, Param]) -> bool:
@@ -253,6 +271,12 @@ def _holds(spec: Searched, params: Mapping[str, Param]) -> bool:
 
 def load_space(name_or_path: str) -> tuple[SearchSpace, str]:
     """A space by path, or by its name in `search_spaces/`; with its text, verbatim, for the run folder."""
+    path = find_file(name_or_path)
+    return load(path, SearchSpace), path.read_text(encoding="utf-8")
+
+
+def find_file(name_or_path: str) -> Path:
+    """The file of a space. Raises InputError, with the nearest name, for a name that is not shipped."""
     path = place(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         known = {item.stem: item for item in search_spaces().glob("*.yaml")}
@@ -262,10 +286,26 @@ def load_space(name_or_path: str) -> tuple[SearchSpace, str]:
                 f"--space {name_or_path}: no such search space{near}; or give the path of a YAML file"
             )
         path = known[name_or_path]
-    space = load(path, SearchSpace)
-    return space, path.read_text(encoding="utf-8")
+    return path
 
 
 def json_schema() -> str:
-    """The schema that editors check search spaces against (`search_spaces/schema.json`)."""
-    return json.dumps(SearchSpace.model_json_schema(), indent=2) + "\n"
+    """The schema that editors check search spaces against (`search_spaces/schema.json`), with every range."""
+    schema = SearchSpace.model_json_schema()
+    properties = schema["properties"]
+    for numbers in (properties["params"], properties["machine_types"]["additionalProperties"]):
+        schema["$defs"]["Spec"] = numbers["additionalProperties"]
+        numbers["properties"] = {
+            name: {"allOf": [{"$ref": "#/$defs/Spec"}, {"$ref": f"#/$defs/{name}"}]} for name in NUMBERS
+        }
+        numbers["additionalProperties"] = False
+    schema["$defs"] |= {name: _limits(number) for name, number in NUMBERS.items()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _limits(number: Number) -> dict[str, Any]:
+    """What a value, the ends of a range and every choice may be; who checks passes over what does not apply."""
+    value: dict[str, Any] = {"exclusiveMinimum" if number.excludes_low else "minimum": number.low}
+    if not math.isinf(number.high):
+        value["exclusiveMaximum" if number.excludes_high else "maximum"] = number.high
+    return value | {"properties": {"low": value, "high": value, "choices": {"items": value}}}

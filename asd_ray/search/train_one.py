@@ -34,7 +34,7 @@ def train_full(
     Raises InputError when the lane does not fit the machine, EnvironmentFailure when the disk fails,
     TrainingFailedError when the training does.
     """
-    clips = plan.manifest.count_clips()
+    clips = plan.num_clips
     order = TrialOrder(
         config=config,
         machine_types=machine_types,
@@ -46,7 +46,7 @@ def train_full(
     with scratch_folder(folder) as scratch, local_ray(object_store_bytes=room.store_bytes):
         share = share_out(config.lanes, trials=1, clips=0 if room.streams else clips)
         bank = read_clips(shards, [config.model.name], visible_labels=plan.visible_labels, streams=room.streams)
-        num_classes = len(plan.manifest.classes)
+        num_classes = len(plan.machines)
         with warm_lanes(share, fulfilled(bank), num_classes=num_classes, scratch=scratch) as (lane,):
             try:
                 link = acquire(lambda: [lane.mailbox], owner="train", deadline=config.lanes.deadline)

@@ -21,6 +21,7 @@ from asd_ray.search.forecast import (
     make_forecast,
     search_seconds,
 )
+from asd_ray.search.preflight import check_call
 from asd_ray.search.runfolder import open_run, plan_clips, plan_run
 from asd_ray.search.space import load_space
 from asd_ray.training.warmup import Pace
@@ -120,14 +121,14 @@ def test_a_system_that_cannot_learn_from_a_machine_type_is_refused_before_the_se
 )
 def test_what_does_not_go_together_is_refused(settings: list[str], space_name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        api.find_space(replace_settings(RunConfig(), settings), space_name)
+        check_call(replace_settings(RunConfig(), settings), space_name=space_name)
 
 
 @pytest.mark.parametrize(
     ("score", "space_name"), [("auto", "ae"), ("margin_cross_entropy", "ae"), ("centre", "systems")]
 )
 def test_a_score_is_taken_where_it_fits_a_system_or_is_the_default(score: str, space_name: str) -> None:
-    api.find_space(replace_settings(RunConfig(), [f"score.name={score}"]), space_name)
+    check_call(replace_settings(RunConfig(), [f"score.name={score}"]), space_name=space_name)
 
 
 def test_what_a_search_would_refuse_is_refused_before_anything_is_measured(

@@ -1,6 +1,7 @@
 """Every shipped search space is sound, membership agrees with sampling, mistakes are named with their line."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from asd_ray.config import LossConfig, RunConfig, load_config, params_of, replace_settings
+from asd_ray.config import NUMBERS, LossConfig, RunConfig, load_config, params_of, replace_settings, with_params
 from asd_ray.errors import InputError
 from asd_ray.files.strict_yaml import read_yaml
+from asd_ray.losses.mixing import LossPoint
 from asd_ray.models import SYSTEMS
 from asd_ray.search.space import SearchSpace, json_schema, load_space
 from asd_ray.shipped import search_spaces
@@ -154,7 +156,7 @@ def test_a_number_that_does_not_act_on_a_system_is_inert_there(monkeypatch: pyte
     assert study.outside({**plain, "system": "stgram"}) == "system is stgram, not tastgram or plain"
     with pytest.raises(ValueError, match="does not act on plain; leave it out"):
         make({"margin": MARGIN}, system="plain")
-    with pytest.raises(InputError, match="margin does not act on plain; use another space"):
+    with pytest.raises(InputError, match=r"mine: params\.margin: does not act on plain; use another space"):
         make({"margin": MARGIN}).check_against(
             replace_settings(RunConfig(), ["model.name=plain"]), ("fan",), where="mine"
         )
@@ -282,8 +284,46 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: st
 
 
 def test_a_range_that_the_config_refuses_is_refused_before_the_search() -> None:
-    with pytest.raises(InputError, match=r"wide: fan: margin: loss\.margin: .* got 2\.0"):
+    with pytest.raises(InputError, match=r"^wide: params\.margin: got 2; use a number from 0 to 1\.57$"):
         make({"margin": {"low": 0.1, "high": 2.0}}).check_against(RunConfig(), ("fan",), where="wide")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_space_may_reach_what_the_config_and_the_loss_take_and_no_further(name: str) -> None:
+    """Otherwise a search would begin that its first trial at the end of a range cannot train."""
+    number, system = NUMBERS[name], "clp_scf" if name == "pretraining" else "os_scl"
+
+    def check(value: float) -> None:
+        make({name: {"choices": [value, 0.9 if not number.is_whole else 64.0]}}, system=system).check_against(
+            RunConfig(), ("fan",), where="mine"
+        )
+
+    for end, excluded in ((number.low, number.excludes_low), (number.high, number.excludes_high)):
+        inside, outside = (end + sign * (1 if number.is_whole else 1e-6) for sign in (1, -1))
+        if end == number.high:
+            inside, outside = outside, inside
+        if math.isinf(end):
+            continue
+        check(inside)
+        config = with_params(RunConfig(), {name: inside})
+        LossPoint(**config.loss.model_dump())
+        if not excluded:
+            check(end)
+        for value in (outside, *([end] if excluded else [])):
+            with pytest.raises(InputError, match=rf"^mine: params\.{name}: got .*; use a number"):
+                check(value)
+            with pytest.raises(InputError):
+                with_params(RunConfig(), {name: value})
+
+
+def test_a_range_of_one_machine_type_is_checked_where_the_corpus_has_it() -> None:
+    space = make({"scale": {"low": 8, "high": 64}}, machine_types={"fan": {"scale": {"low": 8, "high": 1e6}}})
+    space.check_against(RunConfig(), ("valve",), where="mine")
+    message = r"^mine:7: machine_types\.fan\.scale: got 1e\+06; use a number from 0\.001 to 10000$"
+    with pytest.raises(InputError, match=message):
+        space.check_against(
+            RunConfig(), ("fan", "valve"), where="mine", lines={("machine_types", "fan", "scale"): 7}
+        )
 
 
 def test_a_batch_size_is_searched_in_whole_numbers() -> None:

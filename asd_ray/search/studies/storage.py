@@ -84,6 +84,13 @@ def check_storable(folder: Path, url: str | None = None) -> None:
         _refuse_object(folder)
 
 
+def check_url(url: str | None = None) -> None:
+    """Raises InputError where the user's --storage, or else the environment variable, is no URL of a server."""
+    given = url or os.environ.get(STORAGE_VARIABLE)
+    if given:
+        Server.at(given, where="--storage" if url else STORAGE_VARIABLE)
+
+
 def find_store(folder: Path, url: str | None = None) -> Store:
     """Where the studies of a run folder are kept: what its run.yaml says, or the user, when it is a new one.
 
