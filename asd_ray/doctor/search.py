@@ -20,10 +20,8 @@ def check_planned(
     """
     if data is None:
         call = check_call(config, space_name=space_name, folder=folder, storage=storage)
-        systems = call.space.systems or (config.model.name,)
-        yield Finding(
-            "ok", "search", f"space {space_name} of {' and '.join(systems)} passes; give --data to check all"
-        )
+        names = " and ".join(call.space.systems or (config.model.name,))
+        yield Finding("ok", "search", f"space {space_name} of {names} passes; give --data to check all")
         return
     recordings = None
     if not (data / MANIFEST).exists():
