@@ -20,8 +20,13 @@ def check_planned(
     """
     if data is None:
         call = check_call(config, space_name=space_name, folder=folder, storage=storage)
+<<<<<<< HEAD
         of = " and ".join(call.space.systems or [config.model.name])
         yield Finding("ok", "search", f"space {space_name} of {of} passes; give --data to check all")
+=======
+        names = " and ".join(call.space.systems or (config.model.name,))
+        yield Finding("ok", "search", f"space {space_name} of {names} passes; give --data to check all")
+>>>>>>> numbers
         return
     recordings = None
     if not (data / MANIFEST).exists():

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from asd_ray.config import LARGEST_MARGIN
 from asd_ray.losses.mixing import CORNERS, cube_loss
 from asd_ray.losses.system_loss import MarginLoss, OwnError, Said
 
@@ -27,12 +26,11 @@ def test_the_margin_loss_is_the_loss_cube_of_the_cosines() -> None:
 
 
 def test_the_margin_loss_validates_with_margin_and_counts_without() -> None:
-    """cos 0.8 and 0.7: right by 0.1, but not by the largest margin, where phi is cos(acos(0.8) + 1.57) = -0.6."""
-    point = replace(ARCFACE, margin=LARGEST_MARGIN, scale=1.0)
+    """cos 0.8 and 0.7: right by 0.1, but not by the largest margin, with which the own one is about -0.6."""
+    point = replace(ARCFACE, margin=1.57, scale=1.0)
     loss, accuracy = MarginLoss().validate(torch.tensor([[0.8, 0.7]]), torch.tensor([0]), point)
     assert accuracy == 1.0
-    phi = math.cos(math.acos(0.8) + LARGEST_MARGIN)
-    assert loss == pytest.approx(math.log(1 + math.exp(0.7 - phi)), rel=1e-5)
+    assert loss == pytest.approx(math.log(1 + math.exp(0.7 - math.cos(math.acos(0.8) + 1.57))), rel=1e-5)
 
 
 def test_an_own_error_is_trained_on_its_first_column_and_scored_by_the_second() -> None:

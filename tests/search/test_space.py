@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,10 @@ def test_the_shipped_schema_is_the_generated_one() -> None:
         {"params": {"margni": {"low": 0.1, "high": 1.0}}},
         {"params": {"margin": {"low": 0.1, "high": 1.0, "choices": [1.0, 2.0]}}},
         {"params": {}},
+        {"params": {"scale": {"low": 8, "high": 1e6, "log": True}}},
+        {"params": {"learning_rate": 0.0}},
+        {"params": {"pretraining": {"choices": [0.5, 1.0]}}},
+        {"machine_types": {"fan": {"margin": 1.6}}},
         {"start": [{"margin": "x"}]},
         {"machine_type": {}},
     ],
@@ -323,6 +328,14 @@ def test_a_range_of_one_machine_type_is_checked_where_the_corpus_has_it() -> Non
     with pytest.raises(InputError, match=message):
         space.check_against(
             RunConfig(), ("fan", "valve"), where="mine", lines={("machine_types", "fan", "scale"): 7}
+        )
+
+
+def test_the_page_on_spaces_tells_the_range_of_every_number() -> None:
+    page = (Path(__file__).parents[2] / "docs/search-spaces.md").read_text()
+    for name, number in NUMBERS.items():
+        assert re.search(rf"^\| `{name}`.*? \| {re.escape(str(number))} \||`{name}` \({number}\)", page, re.M), (
+            name
         )
 
 
