@@ -20,13 +20,8 @@ def check_planned(
     """
     if data is None:
         call = check_call(config, space_name=space_name, folder=folder, storage=storage)
-<<<<<<< HEAD
-        of = " and ".join(call.space.systems or [config.model.name])
-        yield Finding("ok", "search", f"space {space_name} of {of} passes; give --data to check all")
-=======
         names = " and ".join(call.space.systems or (config.model.name,))
         yield Finding("ok", "search", f"space {space_name} of {names} passes; give --data to check all")
->>>>>>> numbers
         return
     recordings = None
     if not (data / MANIFEST).exists():
@@ -38,5 +33,5 @@ def check_planned(
     )
     for line in ready.starts.lines:
         yield Finding("note", "search", line)
-    of, studies = " and ".join(ready.run.systems), len(ready.run.machine_types)
-    yield Finding("ok", "search", f"space {space_name} of {of}: {studies} studies can begin in {folder}")
+    systems, studies = " and ".join(ready.run.systems), len(ready.run.machine_types)
+    yield Finding("ok", "search", f"space {space_name} of {systems}: {studies} studies can begin in {folder}")
