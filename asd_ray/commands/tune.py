@@ -99,7 +99,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--score",
         metavar="NAME",
         help="how a network is read as an anomaly score: margin_cross_entropy (the default), cross_entropy, "
-        "centre, neighbours, mahalanobis; or auto, which takes the best on the choosing clips for each machine type",
+        "centre, neighbours, mahalanobis; or auto, which takes the best on the choosing clips per machine type",
     )
     what.add_argument("--resample", action="store_true", help="convert recordings of other sample rates to 16 kHz")
     long = parser.add_argument_group("how long")
