@@ -1,11 +1,11 @@
-"""Check whether a search can run here, and say what to mend.
+"""Check whether a search can run here, and say what must be put right.
 
     asd-ray doctor                                        # this machine
-    asd-ray doctor --data datasets/ --run runs/           # and recordings (or shards), and where runs go
-    asd-ray doctor --data shards/ --run runs/first --config my.yaml --space mine.yaml   # and a planned search
-    asd-ray doctor --address http://127.0.0.1:8265        # and a Ray cluster
+    asd-ray doctor --data datasets/ --run runs/           # also recordings (or shards), and where runs go
+    asd-ray doctor --data shards/ --run runs/first --config my.yaml --space mine.yaml   # also a planned search
+    asd-ray doctor --address http://127.0.0.1:8265        # also a Ray cluster
 
-The exit status is 0 where nothing keeps a search from running, and 1 where something does.
+The exit status is 0 if a search can run, and 1 if something keeps it from running.
 """
 
 import argparse
@@ -38,8 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", metavar="URL", help="PostgreSQL server to keep the studies in (default: $ASD_STORAGE, if set)"
     )
-    parser.add_argument("--address", metavar="CLUSTER", help="auto, host:port, or http(s)://host:port")
-    parser.add_argument("--insecure", action="store_true", help="accept a cluster that lets in anybody")
+    parser.add_argument(
+        "--address", metavar="CLUSTER", help="Ray cluster to check: auto, host:port, or http(s)://host:port"
+    )
+    parser.add_argument("--insecure", action="store_true", help="connect even to a cluster without authentication")
 
 
 def main(arguments: argparse.Namespace) -> int:

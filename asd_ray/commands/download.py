@@ -4,8 +4,8 @@
     asd-ray download dcase2020 --to datasets/fans --machine-types fan --accept-licence
 
 dcase2020 is DCASE 2020 Task 2: six machine types, 41 machines, 54,254 recordings of ten seconds; with it, searches
-choose on the development set and report on the evaluation set. A call that was stopped is completed by the next:
-what has arrived is kept, and every archive is checked against the MD5 that Zenodo gives for it.
+choose on the development set and report on the evaluation set. The next call completes one that was
+stopped: it keeps what has arrived. Every archive is checked against the MD5 that Zenodo gives for it.
 """
 
 import argparse
@@ -26,18 +26,20 @@ if TYPE_CHECKING:  # what needs requests and pydantic is imported after parsing,
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", choices=["dcase2020"], help="which data set")
+    parser.add_argument("dataset", choices=["dcase2020"], help="the data set to fetch")
     parser.add_argument("--to", metavar="FOLDER", type=place, required=True, help="folder for the recordings")
     parser.add_argument(
-        "--machine-types", metavar="TYPE", nargs="+", help="fetch these alone (default: all of them)"
+        "--machine-types", metavar="TYPE", nargs="+", help="fetch only these machine types (default: all)"
     )
     parser.add_argument(
-        "--development-only", action="store_true", help="without the evaluation set and what belongs to it"
+        "--development-only", action="store_true", help="leave out the evaluation set and its labels"
     )
-    parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and accept it")
-    parser.add_argument("--keep-archives", action="store_true", help="do not remove what has been unpacked")
     parser.add_argument(
-        "--zenodo", metavar="URL", help="a server that answers like Zenodo's API (default https://zenodo.org/api)"
+        "--accept-licence", action="store_true", help="say that you have read the licence and accept it"
+    )
+    parser.add_argument("--keep-archives", action="store_true", help="keep archives after they have been unpacked")
+    parser.add_argument(
+        "--zenodo", metavar="URL", help="server with the API of Zenodo (default https://zenodo.org/api)"
     )
 
 

@@ -27,16 +27,20 @@ MOST_PROBLEMS_SHOWN = 20
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("datasets", metavar="DATASETS", type=place, help="folder of the recordings")
+    parser.add_argument("datasets", metavar="DATASETS", type=place, help="folder with the recordings")
     parser.add_argument("--out", metavar="SHARDS", type=place, required=True, help="folder for the shards")
-    parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
-    parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
+    parser.add_argument(
+        "--resample", action="store_true", help="convert recordings of other sample rates to 16 kHz"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first bad recording, instead of listing it and going on"
+    )
     parser.add_argument(
         "--valid-fraction",
         metavar="F",
         type=float,
         default=0.05,
-        help="part of each machine's training clips to hold out (default 0.05)",
+        help="part of each machine's training clips that is held out (default 0.05)",
     )
 
 

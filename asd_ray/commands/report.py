@@ -3,8 +3,8 @@
     asd-ray report runs/first
     asd-ray report runs/first runs/second   # side by side: on the terminal, and as a page
 
-Writes report/ (index.html, report.md, summary.json, trials.csv), best/ and models/ of every run anew, from what is
-on disk: no cluster, no training. Of several, the first is what the others are compared with.
+It writes report/ (index.html, report.md, summary.json, trials.csv), best/ and models/ of every run again from what
+is on disk, without a cluster and without training. If you give several runs, all are compared with the first.
 """
 
 import argparse
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", nargs="+", type=place, help="run folder")
+    parser.add_argument("run", metavar="RUN", nargs="+", type=place, help="run folder of a search")
     parser.add_argument(
-        "--out", type=place, default=Path("comparison.html"), help="page of several runs (default comparison.html)"
+        "--out",
+        type=place,
+        default=Path("comparison.html"),
+        help="page to write when several runs are compared (default comparison.html)",
     )
     parser.add_argument(
-        "--storage", metavar="URL", help="PostgreSQL server of the studies (default: $ASD_STORAGE)"
+        "--storage", metavar="URL", help="PostgreSQL server that keeps the studies (default: $ASD_STORAGE)"
     )
 
 

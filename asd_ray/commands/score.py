@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", type=place, help="best/<machine_type>.yaml of a search")
-    parser.add_argument("recordings", metavar="RECORDING", type=Path, nargs="+")
-    parser.add_argument("--machine-id", help="of all recordings, e.g. id_02")
+    parser.add_argument(
+        "config", metavar="CONFIG", type=place, help="detector to use: best/<machine_type>.yaml of a search"
+    )
+    parser.add_argument("recordings", metavar="RECORDING", type=Path, nargs="+", help="recordings to score")
+    parser.add_argument(
+        "--machine-id", help="machine id of all these recordings, e.g. id_02 (default: from each file's name)"
+    )
     parser.add_argument("--csv", action="store_true", help="print CSV instead of a table")
-    parser.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
+    parser.add_argument(
+        "--resample", action="store_true", help="convert recordings of other sample rates to 16 kHz"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

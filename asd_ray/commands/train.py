@@ -3,8 +3,8 @@
     asd-ray train runs/first/best/fan.yaml                       # as long as in the search
     asd-ray train runs/first/best/fan.yaml --epochs 300 --workers 2
 
-CONFIG is a best/<machine_type>.yaml of a search, or any YAML file of settings (then give --data). The result is a
-detector that `asd-ray score` loads. A training that was stopped goes on by the same call.
+CONFIG is a best/<machine_type>.yaml of a search, or any YAML file of settings (then give --data). It becomes a
+detector that `asd-ray score` loads. Call a stopped training again in the same way, and it goes on where it was.
 """
 
 import argparse
@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", type=place)
     parser.add_argument(
-        "--data", type=place, help="shards, or a folder of recordings (default: those of the search)"
+        "config", metavar="CONFIG", type=place, help="best/<machine_type>.yaml, or a file of settings"
     )
-    parser.add_argument("--out", type=place, help="folder of the training (default: full/ beside best/)")
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--workers", type=int, help="data-parallel workers (default: as the config has it)")
+    parser.add_argument(
+        "--data", type=place, help="shards, or a folder of recordings (default: the shards of the search)"
+    )
+    parser.add_argument("--out", type=place, help="folder for the training (default: full/ beside best/)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="change one setting, e.g. train.batch_size=32"
+    )
+    parser.add_argument("--epochs", type=int, help="number of epochs (default: as the config has it)")
+    parser.add_argument("--seed", type=int, help="seed of the training (default: as the config has it)")
+    parser.add_argument(
+        "--workers", type=int, help="number of data-parallel workers (default: as the config has it)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

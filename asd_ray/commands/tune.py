@@ -5,7 +5,7 @@
     asd-ray tune --data shards/ --run runs/first   # your recordings, or shards made of them
     asd-ray tune --data shards/ --run runs/first --trials 120   # the same search, further
 
-A search that was stopped, by Ctrl-C or worse, goes on by the same call.
+Call a stopped search again in the same way, and it goes on where it was, even after a crash.
 """
 
 import argparse
@@ -66,78 +66,107 @@ class Searched(TypedDict):
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is searched")
     what.add_argument("--data", type=place, help="shards, or a folder of recordings (default: a built-in corpus)")
-    what.add_argument("--run", type=place, help="run folder (default: runs/ and a name of what is searched)")
-    what.add_argument("--config", type=place, help="YAML file of settings, or quick (default: the published ones)")
+    what.add_argument("--run", type=place, help="run folder (default: below runs/, named after what is searched)")
+    what.add_argument(
+        "--config", type=place, help="YAML file of settings, or quick (default: the published settings)"
+    )
     what.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="one setting, e.g. model.width=0.5"
     )
-    what.add_argument("--system", metavar="NAME", help="network, loss and score, by name (default tastgram)")
     what.add_argument(
-        "--space", help="search space, by name or file (default: that of the system; of tastgram noisy_arcmix)"
+        "--system", metavar="NAME", help="network, loss and score that belong together (default tastgram)"
     )
-    what.add_argument("--scope", choices=["joint", "own"], help="train on all machine types, or on the owner's")
-    what.add_argument("--protocol", choices=["auto", "dcase", "split", "paper"], help="which labels choose")
+    what.add_argument(
+        "--space",
+        help="search space, by name or file (default: the one named after the system; for tastgram noisy_arcmix)",
+    )
+    what.add_argument(
+        "--scope",
+        choices=["joint", "own"],
+        help="machine types that a trial trains on: all, or one (default joint)",
+    )
+    what.add_argument(
+        "--protocol",
+        choices=["auto", "dcase", "split", "paper"],
+        help="which labels choose the config, and which report (docs/protocols.md)",
+    )
     what.add_argument(
         "--objective",
-        help="mean (of AUC and pAUC, the default), auc, pauc or mauc; or several: auc,pauc; or proxy, "
-        "which takes no label (docs/label-free.md)",
+        help="what is maximised: mean (of AUC and pAUC, the default), auc, pauc or mauc; several: auc,pauc; "
+        "or proxy, which needs no labels (docs/label-free.md)",
     )
     what.add_argument(
         "--score",
         metavar="NAME",
-        help="how networks are read: margin_cross_entropy (the default), cross_entropy, centre, neighbours, "
-        "mahalanobis, or auto: what is best on the choosing clips, per machine type",
+        help="how a network is read as an anomaly score: margin_cross_entropy (the default), cross_entropy, "
+        "centre, neighbours, mahalanobis; or auto, which takes the best on the choosing clips per machine type",
     )
-    what.add_argument("--resample", action="store_true", help="accept other sample rates than 16 kHz")
+    what.add_argument("--resample", action="store_true", help="convert recordings of other sample rates to 16 kHz")
     long = parser.add_argument_group("how long")
-    long.add_argument("--trials", type=int, help="in all, over all machine types and all calls (default 60)")
-    long.add_argument("--epochs", type=int, help="of a trial that is not stopped early (default 300)")
-    long.add_argument("--hours", type=float, help="of this call; what runs then is left for the next one")
-    long.add_argument("--stop-when", metavar="RULE", help="end early: 'no gain for 20 trials', per machine type")
-    start = parser.add_argument_group("where it begins (each may be given more than once)")
+    long.add_argument(
+        "--trials", type=int, help="number of trials in all, over all machine types and all calls (default 60)"
+    )
+    long.add_argument("--epochs", type=int, help="epochs of a trial that is not pruned (default 300)")
+    long.add_argument(
+        "--hours", type=float, help="time limit of this call; the next call finishes what was running"
+    )
+    long.add_argument(
+        "--stop-when", metavar="RULE", help="end the search early: 'no gain for 20 trials' of any machine type"
+    )
+    start = parser.add_argument_group("where the search begins (each option may be given more than once)")
     start.add_argument(
         "--warm-start",
         action="append",
         metavar="RUN",
-        help="learn from a run folder: its values, or its best points",
+        help="learn from an earlier search: from its results, or by trying its best configs early",
     )
     start.add_argument(
-        "--enqueue", action="append", metavar="CONFIG", help="try a config, or best/<type>.yaml, early"
+        "--enqueue", action="append", metavar="CONFIG", help="try this config, or best/<type>.yaml, early"
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--dry-run", action="store_true", help="print the plan, time and memory; write nothing")
-    how.add_argument("--sampler", choices=["auto", "gp", "tpe", "random"])
-    how.add_argument("--seed", type=int, help="of the search (default 0)")
     how.add_argument(
-        "--confirm", type=int, metavar="K", help="train the K best of each machine type again (default 0)"
+        "--dry-run",
+        action="store_true",
+        help="print what the search would do, its time and its memory; write nothing",
     )
-    how.add_argument("--seeds", type=int, metavar="S", help="fresh seeds for each of them (default 5)")
-    books = parser.add_argument_group("who keeps books, besides TensorBoard files in the run folder")
-    books.add_argument("--mlflow", metavar="URI", help="MLflow server or database: a run per trial")
+    how.add_argument(
+        "--sampler", choices=["auto", "gp", "tpe", "random"], help="how studies propose configs (default auto)"
+    )
+    how.add_argument("--seed", type=int, help="seed of the search (default 0)")
+    how.add_argument(
+        "--confirm", type=int, metavar="K", help="train the K best configs of each machine type again (default 0)"
+    )
+    how.add_argument("--seeds", type=int, metavar="S", help="number of fresh seeds for each of them (default 5)")
+    books = parser.add_argument_group("experiment tracking, besides the TensorBoard files in the run folder")
+    books.add_argument("--mlflow", metavar="URI", help="write a run per trial to this MLflow server or database")
     books.add_argument(
-        "--wandb", action="store_true", help="Weights & Biases: a run per trial; WANDB_MODE=offline keeps files"
+        "--wandb",
+        action="store_true",
+        help="write a run per trial to Weights & Biases; WANDB_MODE=offline keeps files",
     )
     where = parser.add_argument_group("where it runs")
-    where.add_argument("--lanes", type=int, help="trials at a time (default: as many as fit)")
-    where.add_argument("--workers", type=int, help="data-parallel workers of a lane (default 1)")
+    where.add_argument("--lanes", type=int, help="number of trials that run at a time (default: as many as fit)")
     where.add_argument(
-        "--storage", metavar="URL", help="PostgreSQL server to keep the studies in (default: $ASD_STORAGE, if set)"
+        "--workers", type=int, help="number of workers that train one trial data-parallel (default 1)"
     )
-    where.add_argument("--inline", action="store_true", help="train without Ray Train, for debugging")
+    where.add_argument(
+        "--storage", metavar="URL", help="PostgreSQL server that keeps the studies (default: $ASD_STORAGE, if set)"
+    )
+    where.add_argument("--inline", action="store_true", help="train inside Tune's own process, for debugging")
     where.add_argument(
         "--address",
         metavar="CLUSTER",
         help="Ray cluster: auto or host:port joins it, http(s)://host:port sends the search there (default: none)",
     )
-    where.add_argument("--follow", metavar="RUN", help="show again what a run sent to --address prints")
+    where.add_argument("--follow", metavar="RUN", help="show the output of a search that was sent to --address")
     where.add_argument(
         "--env",
         action="append",
         default=[],
         metavar="NAME",
-        help="environment variable that a search sent to a cluster is to have, too",
+        help="environment variable to pass on to a search that is sent to a cluster",
     )
-    where.add_argument("--insecure", action="store_true", help="accept a cluster that lets in anybody")
+    where.add_argument("--insecure", action="store_true", help="connect even to a cluster without authentication")
 
 
 def settings_file(arguments: argparse.Namespace) -> Path | None:
