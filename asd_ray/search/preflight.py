@@ -63,6 +63,7 @@ def check_call(
     space, text = load_space(space_name)
     begun = space.adopt(config)
     check_systems(begun, space.systems or [begun.model.name])
+    _check_space(space, begun, (), space_name=space_name)
     return Call(space=space, space_text=text, kept=kept)
 
 
@@ -90,8 +91,7 @@ def check_search(
         plan = _plan_recordings(recordings, protocol, objective=objective, where=data)
     run = plan_run(data, config, plan=plan, space=call.space, space_text=call.space_text)
     run = run.model_copy(update={"storage": call.kept})
-    path = find_file(space_name)
-    call.space.check_against(run.config, plan.all_types, where=str(path), lines=read_yaml(path)[1])
+    _check_space(call.space, run.config, plan.all_types, space_name=space_name)
     check_class_types(run.systems, plan.class_types)
     if folder is not None and (folder / RUN).exists():
         before = load(folder / RUN, Run)
@@ -117,6 +117,13 @@ def _plan_recordings(found: "Listed", protocol_name: str, *, objective: str, whe
         fingerprint="",
         num_clips=len(found.clips),
     )
+
+
+def _check_space(
+    space: SearchSpace, config: RunConfig, machine_types: tuple[str, ...], *, space_name: str
+) -> None:
+    path = find_file(space_name)
+    space.check_against(config, machine_types, where=str(path), lines=read_yaml(path)[1])
 
 
 def check_systems(config: RunConfig, systems: Iterable[str]) -> None:

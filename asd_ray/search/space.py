@@ -163,7 +163,8 @@ class SearchSpace(Strict):
         """Raises InputError for values that the config refuses, and for what looks like a typo of a machine type.
 
         `where` begins the error line, and `lines` knows the line of every key. Ranges for machine types that the
-        corpus lacks are no error: a space serves many corpora.
+        corpus lacks are no error: a space serves many corpora. Where no machine type is known yet, the ranges that
+        are for all of them are checked.
         """
 
         def at(*key: str) -> str:
@@ -175,7 +176,7 @@ class SearchSpace(Strict):
         for name in self.params:
             if not self.systems and not acts(name, base.model.name):
                 raise InputError(f"{at('params', name)}: does not act on {base.model.name}; use another space")
-        for machine_type in machine_types:
+        for machine_type in machine_types or ("",):
             own = self.machine_types.get(machine_type, {})
             for name, spec in {**self.params, **own}.items():
                 key = at("machine_types", machine_type, name) if name in own else at("params", name)

@@ -231,3 +231,13 @@ def test_what_is_checked_is_what_is_searched(
     with pytest.raises(InputError, match="far enough"):
         api.search(small_shards, tmp_path / "run", space_name="stgram")
     assert begun == [ready.run]
+
+
+def test_a_doctor_without_data_checks_what_needs_no_clips(tmp_path: Path) -> None:
+    space = tmp_path / "mine.yaml"
+    space.write_text(WIDE)
+    with pytest.raises(InputError, match=r"mine\.yaml:4: params\.scale: got 1e"):
+        list(check_planned(None, RunConfig(), space_name=str(space), folder=tmp_path / "run"))
+    space.write_text(WIDE.replace("1e6", "64"))
+    (finding,) = check_planned(None, RunConfig(), space_name=str(space), folder=tmp_path / "run")
+    assert finding.level == "ok"
