@@ -1,10 +1,10 @@
-"""Check whether a search can run here, and say what to mend.
+"""Check whether a search can run here, and say what must be put right.
 
     asd-ray doctor                                        # this machine
-    asd-ray doctor --data datasets/ --run runs/           # and recordings (or shards), and where runs go
-    asd-ray doctor --address http://127.0.0.1:8265        # and a Ray cluster
+    asd-ray doctor --data datasets/ --run runs/           # also recordings (or shards), and where runs go
+    asd-ray doctor --address http://127.0.0.1:8265        # also a Ray cluster
 
-The exit status is 0 where nothing keeps a search from running, and 1 where something does.
+The exit status is 0 if a search can run, and 1 if something keeps it from running.
 """
 
 import argparse
@@ -19,10 +19,12 @@ from asd_ray.files.paths import is_object, place
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=place, help="shards, or a folder of recordings")
     parser.add_argument(
-        "--run", type=place, default=Path("runs"), help="where runs are to be kept (default runs/)"
+        "--run", type=place, default=Path("runs"), help="folder that is to hold the runs (default runs/)"
     )
-    parser.add_argument("--address", metavar="CLUSTER", help="auto, host:port, or http(s)://host:port")
-    parser.add_argument("--insecure", action="store_true", help="accept a cluster that lets in anybody")
+    parser.add_argument(
+        "--address", metavar="CLUSTER", help="Ray cluster to check: auto, host:port, or http(s)://host:port"
+    )
+    parser.add_argument("--insecure", action="store_true", help="connect even to a cluster without authentication")
 
 
 def main(arguments: argparse.Namespace) -> int:
