@@ -113,7 +113,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     long.add_argument(
         "--stop-when", metavar="RULE", help="end the search early: 'no gain for 20 trials' of any machine type"
     )
-    start = parser.add_argument_group("where the search begins (each option may be given more than once)")
+    start = parser.add_argument_group("where it begins (each option may be given more than once)")
     start.add_argument(
         "--warm-start",
         action="append",
