@@ -22,7 +22,7 @@ _FOLDERS: dict[str, Split] = {"train": "train", "test": "test", "eval": "eval"} 
 
 _NAME = re.compile(r"(?:(normal|anomaly)_)?(id_[A-Za-z0-9]+)_(.+)")
 _MACHINE_ID = re.compile(r"(?<![A-Za-z0-9])id_[A-Za-z0-9]+")  # not the end of another word: solenoid_00
-_MACHINE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def bytes_per_clip(log_mels: int) -> int:
@@ -83,6 +83,15 @@ def machine_types(machines: Iterable[Machine]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(machine.machine_type for machine in class_table(machines)))
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name of a machine type, a machine id or a trial can stand in a path, a page and a table as it is.
+
+    >>> is_plain("ToyCar"), is_plain("fan-12"), is_plain("../fan"), is_plain("")
+    (True, True, False, False)
+    """
+    return _PLAIN.fullmatch(name) is not None
+
+
 def find_machine_id(name: str) -> str | None:
     """The machine id that a file's name holds; None where it holds none.
 
@@ -109,7 +118,7 @@ def parse_clip(path: PurePosixPath) -> Clip:
     if len(path.parts) != 3:
         raise ValueError(f"{path}: lies {len(path.parts)} deep; put it in <machine_type>/<train|test>/")
     machine_type, split, name = path.parts
-    if not _MACHINE_TYPE.fullmatch(machine_type):
+    if not is_plain(machine_type):
         raise ValueError(f"{path}: machine type {machine_type!r}; use letters, digits, '-' and '_'")
     if split not in _FOLDERS:
         known = split.casefold()

@@ -16,14 +16,25 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from asd_ray.clip import is_plain
 from asd_ray.errors import InputError, suggestion
 from asd_ray.files.strict_yaml import KeyPath, Strict, check, dotted, load, read_yaml
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _check_plain(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError("a name of letters, digits, '-' and '_' is wanted")
+    return name
+
+
+# Of a machine type, a machine id or a trial, wherever one enters from a file: it becomes part of paths and pages.
+PlainName = Annotated[str, AfterValidator(_check_plain)]
 STORAGE_VARIABLE = "ASD_STORAGE"  # environment variable: URL of a PostgreSQL server that keeps the studies
 METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by side
 

@@ -36,6 +36,15 @@ def hide_passwords(text: str) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """A text as a terminal can show it: control characters, which could move the cursor or worse, are escaped.
+
+    >>> printable("fan\\x1b[2J.wav")
+    'fan\\\\x1b[2J.wav'
+    """
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
+
+
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known word that is most like a word, whatever its case; None where none is.
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asd_ray import __version__, shipped
-from asd_ray.errors import BAD_INPUT, DONE, FAILED, EnvironmentFailure, InputError, hide_passwords, nearest
+from asd_ray.errors import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    EnvironmentFailure,
+    InputError,
+    hide_passwords,
+    nearest,
+    printable,
+)
 from asd_ray.interrupts import interruptible, status_of
 
 
@@ -100,12 +109,12 @@ def run_command(command: Callable[[argparse.Namespace], int], arguments: argpars
     except InputError as error:
         if arguments.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         status = BAD_INPUT
     except EnvironmentFailure as error:
         if arguments.debug:
             raise
-        print(f"error: {error}; then the same call goes on", file=sys.stderr)
+        print(f"error: {printable(str(error))}; then the same call goes on", file=sys.stderr)
         status = FAILED
     except KeyboardInterrupt as interrupt:
         if arguments.debug:

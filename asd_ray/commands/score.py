@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asd_ray.errors import BAD_INPUT, DONE, InputError
+from asd_ray.errors import BAD_INPUT, DONE, InputError, printable
 from asd_ray.files.paths import place
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     refused: list[InputError] = []
 
     def tell(error: InputError) -> None:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         refused.append(error)
 
     scored = score(
@@ -83,14 +83,24 @@ def print_csv(scored: "list[Scored]") -> None:
     writer.writerow(["recording", "machine_id", "score", "threshold", "decision", "notes"])
     for one in scored:
         figures = f"{one.score:.6g}", f"{one.threshold:.6g}"
-        writer.writerow([one.path, one.machine_id, *figures, decision(one), "; ".join(one.notes)])
+        writer.writerow([cell(str(one.path)), one.machine_id, *figures, decision(one), "; ".join(one.notes)])
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table: a spreadsheet would take one that begins with these for a formula.
+
+    >>> cell("=HYPERLINK(1)"), cell("fan/new.wav")
+    ("'=HYPERLINK(1)", 'fan/new.wav')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def print_table(scored: "list[Scored]", fitted_to: str) -> None:
-    width = max(len(str(one.path)) for one in scored)
+    names = [printable(str(one.path)) for one in scored]
+    width = max(map(len, names))
     print(f"{'recording':{width}}  {'id':8} {'score':>9} {'threshold':>9}  decision")
-    for one in scored:
-        line = f"{one.path!s:{width}}  {one.machine_id:8} {one.score:9.3f} {one.threshold:9.3f}  {decision(one)}"
+    for name, one in zip(names, scored, strict=True):
+        line = f"{name:{width}}  {one.machine_id:8} {one.score:9.3f} {one.threshold:9.3f}  {decision(one)}"
         print(f"{line:{width + 39}}  ({'; '.join(one.notes)})" if one.notes else line)
     if "training" in fitted_to:
         print("the threshold is too low: for want of validation clips it was fitted to training clips as well")

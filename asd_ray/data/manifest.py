@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE, SPLITS, Machine, Split
+from asd_ray.config import PlainName
 from asd_ray.data.corpus import Problem
 from asd_ray.errors import InputError
 from asd_ray.files.paths import is_object, sizes
@@ -62,7 +63,7 @@ class ShardEntry(_Strict):
     path: str = Field(pattern=f"^{SHARD_PATH}$")
     rows: int = Field(ge=0)
     bytes: int = Field(gt=0)
-    machine_type: str
+    machine_type: PlainName
     split: Split
     digest: str
 
@@ -74,7 +75,9 @@ class Manifest(_Strict):
     sample_rate: int = Field(default=SAMPLE_RATE, ge=SAMPLE_RATE, le=SAMPLE_RATE)
     num_samples: int = Field(default=NUM_SAMPLES, ge=NUM_SAMPLES, le=NUM_SAMPLES)
     window: str = WINDOW_RULE
-    classes: tuple[tuple[str, str], ...] = Field(min_length=2)  # (machine_type, machine_id) by class index
+    classes: tuple[tuple[PlainName, PlainName], ...] = Field(
+        min_length=2
+    )  # (machine_type, machine_id) by class index
     shards: tuple[ShardEntry, ...]
     quarantined: int
     notes: dict[str, int]  # what was odd but usable -> number of recordings

@@ -186,7 +186,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def markdown(summary: Summary) -> str:
-    # Not escaped: machine types and ids are letters, digits, '-' and '_' by their parser.
+    # Not escaped: names are letters, digits, '-' and '_', wherever they were read (config.PlainName).
     return (
         _environment(optimistic=summary.optimistic, autoescape=False)
         .get_template("report.md.jinja")

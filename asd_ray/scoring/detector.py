@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from asd_ray.clip import find_machine_id
-from asd_ray.config import Params, RunConfig
+from asd_ray.config import Params, PlainName, RunConfig
 from asd_ray.data.audio import SILENT, BadRecording, read_recording
 from asd_ray.data.resident import PCM_SCALE
 from asd_ray.errors import InputError, path_suggestion
@@ -55,8 +55,8 @@ class ConfirmedEntry(Strict):
 class Best(Strict):
     """best/<machine_type>.yaml: what was found for a machine type, and how."""
 
-    machine_type: str
-    trial: str
+    machine_type: PlainName
+    trial: PlainName
     seed: int = Field(description="of the network handed over; of several, the best on the choosing clips")
     epochs: int
     protocol: str
@@ -68,7 +68,7 @@ class Best(Strict):
     threshold: ThresholdEntry
     model: str = Field(description="the weights, relative to this file")
     model_sha256: str
-    classes: list[list[str]]
+    classes: list[list[PlainName]]
     data: str
     fingerprint: str
     notes: dict[str, int] = Field(

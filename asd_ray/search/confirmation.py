@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from asd_ray.config import Params, params_of
+from asd_ray.config import Params, PlainName, params_of
 from asd_ray.data.manifest import read_shard
 from asd_ray.errors import InputError
 from asd_ray.files.paths import remove_folder
@@ -36,11 +36,11 @@ class Candidate(Strict):
     Not for all that it is trained on: the more configs a winner is chosen from, the wider its interval must be.
     """
 
-    uid: str
-    owner: str
-    machine_types: list[str] = Field(description="that it is trained on")
+    uid: PlainName
+    owner: PlainName
+    machine_types: list[PlainName] = Field(description="that it is trained on")
     params: Params
-    scores: dict[str, str] = Field(default={}, description="by machine type, where each has its own")
+    scores: dict[PlainName, str] = Field(default={}, description="by machine type, where each has its own")
 
 
 class ConfirmationPlan(Strict):
@@ -49,8 +49,8 @@ class ConfirmationPlan(Strict):
     trials: int = Field(description="that had ended when this was decided")
     seeds: list[int]
     candidates: list[Candidate]
-    best: dict[str, list[str]] = Field(description="by machine type, as the search has it, best first")
-    baseline: dict[str, str] = Field(description="the configuration that the search started from")
+    best: dict[PlainName, list[PlainName]] = Field(description="by machine type, as the search has it, best first")
+    baseline: dict[PlainName, PlainName] = Field(description="the configuration that the search started from")
 
     def of(self, machine_type: str) -> list[Candidate]:
         """The candidates of one machine type: the best of the search first, the starting configuration last."""

@@ -21,7 +21,7 @@ from pydantic import Field
 
 import asd_ray
 from asd_ray.clip import Machine, machine_types
-from asd_ray.config import RunConfig, science
+from asd_ray.config import PlainName, RunConfig, science
 from asd_ray.data.corpus import SMALLEST_HELD_OUT_FROM
 from asd_ray.data.manifest import Manifest, read_labels, read_shard
 from asd_ray.errors import InputError, path_suggestion
@@ -40,8 +40,8 @@ class Corpus(Strict):
 
     path: str
     fingerprint: str
-    classes: list[list[str]]  # [machine_type, machine_id] by class index
-    notes: dict[str, dict[str, int]] = {}  # by machine type: what is odd about recordings, and how many
+    classes: list[list[PlainName]]  # [machine_type, machine_id] by class index
+    notes: dict[PlainName, dict[str, int]] = {}  # by machine type: what is odd about recordings, and how many
 
 
 class Kept(Strict):
@@ -76,8 +76,8 @@ class Run(Strict):
     asd_ray: str
     versions: dict[str, str]
     protocol: str
-    machine_types: list[str] = Field(description="one study each")
-    not_searchable: dict[str, str] = Field(description="machine types without a study, and why")
+    machine_types: list[PlainName] = Field(description="one study each")
+    not_searchable: dict[PlainName, str] = Field(description="machine types without a study, and why")
     corpus: Corpus
     storage: Kept = Kept()
     calls: list[str] = Field(default=[], description="the commands that searched here, in their order")

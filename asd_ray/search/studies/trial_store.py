@@ -16,6 +16,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from asd_ray.clip import is_plain
+from asd_ray.errors import InputError
 from asd_ray.search.space import Params
 
 # User attributes of trials.
@@ -182,8 +184,13 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def name_of(machine_type: str, trial: FrozenTrial) -> str:
-    """The name that a study's trial has everywhere."""
-    return str(trial.user_attrs.get(COPY, f"{machine_type}-{trial.number}"))
+    """The name that a study's trial has everywhere, also as a folder. Raises InputError where it cannot be one."""
+    name = str(trial.user_attrs.get(COPY, f"{machine_type}-{trial.number}"))
+    if not is_plain(name):
+        raise InputError(
+            f"the studies hold a trial named {name!r}, which no search has written; use another --run"
+        )
+    return name
 
 
 def owner_of(uid: str) -> tuple[str, int]:
