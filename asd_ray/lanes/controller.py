@@ -1,7 +1,7 @@
 """Ray Train's controller in a thread of the driver: it can be ended at once, leaves nothing behind, and says why
 a worker died.
 
-Train would run its controller in an actor. That is a process more for every lane, which takes four seconds of a
+By default Train runs its controller in an actor. That adds a process to every lane, which takes four seconds of a
 core before it does anything, and which can die.
 """
 
@@ -34,15 +34,15 @@ from asd_ray.lanes.link import Handle
 from asd_ray.lanes.mailbox import Closing, LaneEnd
 
 WORK = "work"  # key of the loop's config, which Train wants to be a dict
-LOOK_S = 0.5  # how often a thread that waits for clips looks whether it still shall
+LOOK_S = 0.5  # a thread that waits for clips checks this often whether its run has been ended
 
 
 class AbandonedError(BaseException):
-    """The owner of a Train run has ended it. No Exception: Train would try again."""
+    """The owner of a Train run has ended it. It is not an Exception: Train would catch that and try again."""
 
 
 class Tether:
-    """By which the owner of a Train run ends it from another thread, and frees what its workers hold."""
+    """Lets the owner of a Train run end it from another thread, and free what its workers hold."""
 
     def __init__(self) -> None:
         self._cut = threading.Event()
@@ -53,19 +53,19 @@ class Tether:
 
     @property
     def group(self) -> PlacementGroup | None:
-        """What the workers hold or wait for, or held last."""
+        """The placement group that the workers hold or wait for, or the last one that they held."""
         return self._group
 
     def attach(self, group: PlacementGroup) -> None:
-        """Note what the workers are about to wait for. Raises AbandonedError if the run has been ended."""
+        """Note the group that the workers will wait for. Raises AbandonedError if the run has been ended."""
         self._group = group
-        # In this order, and the other way round in `cut`: whichever thread comes second sees what the other did.
+        # `cut` takes these steps in the opposite order, so whichever thread comes second sees what the other did.
         if self.is_cut():
             self.free()
             raise AbandonedError
 
     def cut(self) -> None:
-        """End the run. Its workers go with the room that they hold, and whatever waits for them returns."""
+        """End the run. Freeing their room ends its workers, and every call that waits for them returns."""
         self._cut.set()
         self.free()
 
@@ -75,21 +75,21 @@ class Tether:
 
 
 class AsksNothing(FixedScalingPolicy):
-    """The fixed size of a worker group, without a word to the autoscaler but the group's placement group.
+    """A worker group of fixed size that asks the autoscaler for nothing beyond its placement group.
 
-    Train would have the autoscaler keep room for the group by a request of its own, which outlives a killed
-    driver for minutes.
+    Train's own policy also sends the autoscaler a request to keep room for the group, which outlives a killed
+    driver by minutes.
     """
 
     def after_controller_start(self, train_run_context: Any) -> None:
-        """Train would register here."""
+        """Do nothing; Train's policy registers with the autoscaler here."""
 
     def _maybe_send_resource_request(self) -> None:
-        """Train would ask here, again and again."""
+        """Do nothing; Train's policy sends its request here, again and again."""
 
 
 class _Room(DefaultPlacementGroupHandle):
-    """A placement group for which one waits no longer than the owner of the run wants."""
+    """A placement group whose `wait` raises AbandonedError as soon as the owner has ended the run."""
 
     def __init__(self, group: PlacementGroup, tether: Tether) -> None:
         super().__init__(group)
@@ -112,17 +112,17 @@ _GONE = (
 
 
 class LaneWorkerGroup(WorkerGroup):
-    """The workers of a lane, which their owner can end from the moment that room for them is asked for."""
+    """The workers of a lane; their owner can end them from the moment that the group asks for room."""
 
     tether: Tether
     mailbox: Handle
 
     def _start(self) -> None:
-        """Bring the workers up.
+        """Bring the workers up, and correct two things that Train does when that fails.
 
-        Train leaves the room of workers that die before their loop begins to nobody: it is given back here. And it
-        would end the run for good where an actor or its room has gone between two steps: such a group is started
-        anew, as one is that dies at any other time.
+        Train does not free the room of workers that die before their loop begins: this method gives it back. And
+        Train ends the run for good when an actor or its room disappears between two steps: this method has the
+        group started anew, as when it dies at any other time.
         """
         try:
             super()._start()  # type: ignore[no-untyped-call]
@@ -146,14 +146,14 @@ class LaneWorkerGroup(WorkerGroup):
 
     @staticmethod
     def _get_worker_runtime_env(custom_runtime_env: Any) -> dict[str, Any]:
-        """All processes of a search have Train's switches already (asd_ray.cluster.runtime). A process with an
-        environment of its own takes Ray a second longer to start."""
+        """Leave out Train's switches: asd_ray.cluster.runtime has set them for all processes of a search, and Ray
+        takes a second longer to start a process that has an environment of its own."""
         return dict(custom_runtime_env)
 
     def _init_train_context_on_workers(
         self, workers: list[Any], sync_actor: Any, train_context_args: dict[str, list[Any]]
     ) -> None:
-        """As Train has it, but that there is no actor of a controller: workers get the mailbox for it."""
+        """Do as Train does, but pass the mailbox to the workers, as there is no controller actor."""
         ray.get(
             [
                 worker.actor.init_train_context.remote(
@@ -171,7 +171,7 @@ class LaneWorkerGroup(WorkerGroup):
 
 
 class HandsOverClips(WorkerGroupCallback):
-    """Has the workers get ready while the clips are read, and hands them over before their loop begins."""
+    """Has the workers get ready while the clips are read, and hands over the clips before the loop begins."""
 
     def __init__(self, clips: "Future[Bank]", tether: Tether, mailbox: Handle) -> None:
         self._clips, self._tether, self._mailbox = clips, tether, mailbox
@@ -181,7 +181,7 @@ class HandsOverClips(WorkerGroupCallback):
         clips = self._wait()
         try:
             ray.get(ready)
-        except ray.exceptions.RayTaskError as error:  # an import that fails would fail again, and again
+        except ray.exceptions.RayTaskError as error:  # an import that failed would fail at every try
             self._give_up(LaneEnd.NOT_STARTED, f"{type(error.cause).__name__}: {error.cause}")
         worker_group.execute(hand_over, clips)
 
@@ -191,22 +191,22 @@ class HandsOverClips(WorkerGroupCallback):
                 raise AbandonedError
             wait([self._clips], timeout=LOOK_S)
         error = self._clips.exception()
-        if error is not None:  # whoever reads them says what it was
+        if error is not None:  # the reader of the clips reports the error itself
             self._give_up(LaneEnd.NO_CLIPS, str(error))
         return self._clips.result()
 
     def _give_up(self, end: LaneEnd, details: str) -> NoReturn:
-        """End the lane, and say why; an Exception Train would take for a reason to try again."""
+        """End the lane, and say why. AbandonedError does it: Train would answer an Exception with another try."""
         ray.get(self._mailbox.close.remote(Closing(end, details)))
         self._tether.cut()
         raise AbandonedError
 
 
-_needed = threading.local()  # of the thread that starts a worker group: how many workers it is to have
+_needed = threading.local()  # `workers`: the size of the worker group that this thread is starting
 
 
 class _Synchronizer:
-    """Train's class of actors at which workers wait for each other; a single worker is spared the process."""
+    """Replaces Train's class of actors at which workers wait for each other; a single worker needs no actor."""
 
     def __init__(self, of_train: Any) -> None:
         self._of_train = of_train
@@ -215,7 +215,7 @@ class _Synchronizer:
         return self if getattr(_needed, "workers", 0) == 1 else self._of_train.options(**options)
 
     def remote(self, **options: Any) -> str:
-        """In place of an actor's handle."""
+        """Return a string in place of an actor's handle."""
         return "a single worker waits for no other"
 
 
@@ -228,13 +228,13 @@ replace_synchronizer(_Synchronizer, _shut_down_synchronizer)
 
 
 class _Alone(Backend):
-    """No process group: a single worker has nobody to talk to, and listens to nobody."""
+    """A backend without a process group: a single worker has nobody to talk to, and need not listen to anybody."""
 
     share_cuda_visible_devices = True
 
 
 class AloneConfig(TorchConfig):
-    """Of a worker group of one."""
+    """Configures the backend of a group with one worker."""
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -246,7 +246,7 @@ class LaneController(TrainController):
 
     def __init__(self, *, tether: Tether, mailbox: Handle, **options: Any) -> None:
         self._tether = tether
-        # Train makes the group by a class method: the class says whose it is.
+        # Train makes the group by a class method, so the group gets its tether and mailbox from its class.
         own: Any = type("LaneWorkerGroup", (LaneWorkerGroup,), {"tether": tether, "mailbox": mailbox})
         self.worker_group_cls = own
         super().__init__(**options)
@@ -269,7 +269,7 @@ class OwnedTrainer(TorchTrainer):
         self._clips, self._tether, self._mailbox = clips, tether, mailbox
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Train's, without those that start a process each for what lanes do themselves or do not need."""
+        """Train's callbacks without two that each start a process, for what lanes do themselves or do not need."""
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
         unneeded = (PlacementGroupCleanerCallback, DatasetsCallback)
         hands_over = HandsOverClips(self._clips, self._tether, self._mailbox)
@@ -281,21 +281,21 @@ class OwnedTrainer(TorchTrainer):
         controller = LaneController(tether=self._tether, mailbox=self._mailbox, **owned)
         try:
             asyncio.run(controller.run())  # type: ignore[no-untyped-call]
-        finally:  # also where the run has ended with an error, which is not raised here
+        finally:  # also when the run has ended with an error: `run` does not raise it
             self._tether.free()
         result: Result = controller.get_result()
         return result
 
 
 def serve_in_worker(loop_config: dict[str, LaneWork]) -> None:
-    """The Train loop. The driver, which passes it on, is spared what the workers import."""
+    """The Train loop. It imports `serve` late, because the driver passes it on without running it."""
     from asd_ray.lanes.serve import serve
 
     serve(loop_config[WORK])
 
 
 class TellDeath(UserCallback):
-    """Tells the mailbox why workers died; runs in Train's controller."""
+    """Tells the mailbox why workers died. It runs in Train's controller."""
 
     def __init__(self, mailbox: Handle) -> None:
         self._mailbox = mailbox
@@ -306,7 +306,7 @@ class TellDeath(UserCallback):
 
 
 def controller_failure(error: Exception) -> Exception:
-    """What made the controller of a Train run fail, where that is why the run has ended."""
+    """The error behind a ControllerError; any other error is returned as it is."""
     return error.controller_failure if isinstance(error, ControllerError) else error
 
 

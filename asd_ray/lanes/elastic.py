@@ -1,8 +1,8 @@
 """How many lanes a search should have while machines come and go: plain arithmetic, no ray.
 
-The driver looks every second: `plan` says what to do about what it sees. Room for a further lane is asked for by a
-placement group, which the autoscaler sees for as long as it waits. Once one is granted a lane takes its place, and
-all others are withdrawn until the lane has its workers, or one of them would take the room first.
+The driver looks every second, and `plan` says what to do about what it sees. The driver asks for room for another
+lane by a placement group, which the autoscaler sees while the group waits. Once Ray grants a group, a lane takes
+its place. The driver withdraws all other groups until that lane has its workers: one of them could take the room.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from asd_ray.errors import InputError
 from asd_ray.lanes.mailbox import Closing, LaneEnd
 
 Amounts = Mapping[str, float]  # by name of the resource, as Ray counts it
-AS_MANY_AS_COME = 1_000_000  # lanes, where nothing limits them
+AS_MANY_AS_COME = 1_000_000  # the number of lanes where nothing limits it
 MOST_ASKED = 32  # outstanding lane requests at most; topped up as they are granted
-PLACE_S = 300.0  # a lane that has no worker after so long lost its room to somebody else
+PLACE_S = 300.0  # a lane that has no workers after this time has lost its room to somebody else
 
 
 class Lanes(Protocol):
@@ -25,19 +25,19 @@ class Lanes(Protocol):
 
     @property
     def room(self) -> int:
-        """Trials that may run now."""
+        """How many trials may run now."""
 
     @property
     def trouble(self) -> str:
-        """Why no lane will ever come up, if so."""
+        """Why no lane will ever come up; empty if one may."""
 
     def want(self, trials: int) -> None:
-        """So many trials are left, running ones included."""
+        """Say how many trials are left, running ones included."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixedLanes:
-    """As many as there were at the start: one machine's. None will ever train where the clips cannot be read."""
+    """The lanes of one machine: their number never changes. None can train if the clips cannot be read."""
 
     room: int
     clips: "Future[Any] | None" = None
@@ -48,14 +48,14 @@ class FixedLanes:
         return "" if error is None else str(error)
 
     def want(self, trials: int) -> None:
-        """They stay as they are."""
+        """Do nothing: the lanes stay as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What nodes there are, and what an autoscaler may add: node types, and how many of each.
+    """The nodes that are there, and what an autoscaler may add: node types, and how many of each.
 
-    A type without amounts, a machine of one's own say, tells what it has once it has come.
+    The resources of a type without amounts, such as a machine of your own, are known once a node of it has come.
     """
 
     nodes: tuple[Amounts, ...]
@@ -66,32 +66,32 @@ class Cluster:
         return any(amounts.get(name) for amounts in (*self.nodes, *added))
 
     def could_fit(self, lane: LaneConfig) -> int:
-        """Lanes that would fit if the autoscaler added all that it may."""
+        """How many lanes would fit if the autoscaler added all the nodes that it may."""
         there = sum(workers_on(node, lane) for node in self.nodes)
         more = sum(count * workers_on(amounts, lane) for amounts, count in self.types)
         return (there + more) // lane.workers
 
 
 def workers_on(node: Amounts, lane: LaneConfig) -> int:
-    """Workers of a lane that fit one node."""
+    """How many workers of a lane fit on one node."""
     needs = {"CPU": lane.cpus, "GPU": lane.gpus or 0.0}
     return min(int(node.get(name, 0.0) / need + 1e-9) for name, need in needs.items() if need)
 
 
 def decide(lanes: LaneConfig, cluster: Cluster) -> LaneConfig | None:
-    """What each lane is, nothing left automatic; None while no node is there, and none announced, to tell by.
+    """The settings of each lane, with no automatic value left; None while no node, there or announced, has a CPU.
 
-    Where `gpus` is set nothing has to tell, and must not be waited for: some autoscalers bring a node only once a
-    lane is asked for.
+    If `gpus` is set, no node is needed to decide, and none may be waited for: some autoscalers bring a node only
+    once a lane has been asked for.
 
-    Raises InputError when not one lane, or not so many as are set, could ever fit, as far as that can be told.
+    Raises InputError if the known nodes show that not even one lane, or fewer than `count`, could ever fit.
     """
     if not cluster.has("CPU"):
         return lanes if lanes.gpus is not None else None
     gpus = lanes.gpus if lanes.gpus is not None else float(cluster.has("GPU"))
     lane = lanes.model_copy(update={"gpus": gpus})
     could, types = cluster.could_fit(lane), [amounts for amounts, count in cluster.types if count]
-    too_few = could < lane.count and types  # without them, nodes may come that nobody speaks of
+    too_few = could < lane.count and types  # without announced types, nodes of unknown size may still come
     if (could < 1 or too_few) and all(types):
         raise InputError(
             f"lanes: {max(lane.count, 1)} of {lane.workers} worker(s) with {lane.cpus:g} CPU and {gpus:g} GPU "
@@ -107,23 +107,23 @@ class Seen:
 
     name: str
     placed: bool  # it has workers
-    gone: Closing | None = None  # why it has ended, or has to
+    gone: Closing | None = None  # why it has ended, or has to end
     waited: float = 0.0  # seconds without workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What to do. Groups to ask for are those to be had then, granted ones among them."""
+    """What to do. `ask` is a total: it includes the groups that are granted or asked for already."""
 
     end: Mapping[str, Closing]  # lanes to end, and why
-    retire: Sequence[str]  # lanes that may go, as many as `surplus`, if no trial is at work there
+    retire: Sequence[str]  # lanes that may go if they run no trial; at most `surplus` of them
     surplus: int
     start: int  # lanes to start in place of granted groups
-    ask: int | None  # groups to have; None: leave them as they are
+    ask: int | None  # how many groups to have; None: leave them as they are
 
 
 def plan(lanes: Sequence[Seen], *, trials: int, most: int, granted: int, settled: bool) -> Changes:
-    """`granted`: groups that have their place; `settled`: they were as many when last seen."""
+    """What to do. `granted`: how many groups have their place; `settled`: the last look found the same number."""
     end = {lane.name: lane.gone for lane in lanes if lane.gone is not None}
     end |= {lane.name: Closing(LaneEnd.NO_ROOM) for lane in lanes if not lane.placed and lane.waited > PLACE_S}
     living = [lane for lane in lanes if lane.name not in end]

@@ -1,4 +1,4 @@
-"""What the driver hands to the workers of a lane: their work, and the clips, which are read while they start."""
+"""What the driver hands to the workers of a lane: their work, and the clips, which it reads while they start."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ class LaneWork:
     mailbox: Any  # where commands come from
     num_classes: int
     resident: str  # where the clips are kept: see LaneConfig
-    sight: "Sight | None"  # of files that workers on other machines must see, too
+    sight: "Sight | None"  # the files that workers on other machines must see, too
     cpus: float
     gpus: float  # share of a GPU
 
 
-_here: "list[Bank]" = []  # in the process of a worker: what it was handed
+_here: "list[Bank]" = []  # in a worker's process: the clips that the driver handed over
 
 
 def get_ready() -> None:
@@ -29,7 +29,7 @@ def get_ready() -> None:
 
 
 def hand_over(clips: "Bank") -> None:
-    """Leave the clips here, for the loop that begins next."""
+    """Keep the clips in this process, for the loop that begins next."""
     _here[:] = [clips]
 
 

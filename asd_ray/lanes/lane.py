@@ -4,9 +4,9 @@
     workers:  serve(...)            take the clips in once, then serve commands until `quit`
     anyone:   link = Link(mailbox, owner); link.start(order); link.epoch(to=1)
 
-Starting a Train worker group costs ten seconds and more; the next trial on a warm one begins in a tenth. When a
-worker dies, Train restarts the group, the group says hello with a new life, and the link sends its trial and the
-command again: the trial goes on from its state file.
+Starting a Train worker group costs ten seconds and more; the next trial on a warm one begins within a tenth of a
+second. When a worker dies, Train restarts the group, the group says hello with a new life, and the link sends its
+trial and the command again: the trial goes on from its state file.
 """
 
 import contextlib
@@ -49,18 +49,18 @@ def name_lane(number: int) -> str:
 class LaneSettings:
     config: LaneConfig
     num_classes: int
-    storage: Path  # Train's own files; disposable
-    sight: Sight | None = None  # of files that workers on other machines must see, too
+    storage: Path  # holds Train's own files, which are disposable
+    sight: Sight | None = None  # the files that workers on other machines must see, too
 
 
 class Lane:
     """One persistent Train run, started and owned by the driver."""
 
     def __init__(self, name: str, clips: "Future[Bank]", settings: LaneSettings) -> None:
-        """`clips` may be read while the workers start."""
+        """The workers may start before `clips` have been read."""
         self.name, self._clips, self._settings = name, clips, settings
-        # It costs no CPU, and comes back if it is killed: the group then says hello again.
-        # It sits with the driver, so that it outlives every other node, and keeps none from being given back.
+        # The mailbox costs no CPU, and Ray restarts it if it is killed: the group then says hello again.
+        # It sits on the driver's node: so it outlives every other node, and keeps none from being given back.
         actor: Any = ray.remote(Mailbox)
         self.mailbox: Handle = actor.options(
             name=name,
@@ -77,19 +77,19 @@ class Lane:
 
     @property
     def waits_for_room(self) -> bool:
-        """Whether its workers have asked for room by now: they wait for it, or have it."""
+        """Whether its workers have asked for room: they wait for it, or have it."""
         return self._tether.group is not None
 
     def _run(self) -> None:
-        """Train restarts dead workers; where it cannot, the lane ends, and says why."""
+        """Run Train, which restarts dead workers; if it cannot, the lane ends and says why."""
         closing = Closing(LaneEnd.QUIT)
         try:
             self._trainer().fit()
         except AbandonedError:
             closing = Closing(LaneEnd.ABANDONED)
-        except Exception as error:  # of any kind, and of any thread of Train's
+        except Exception as error:  # Train raises errors of any kind, from any of its threads
             closing = Closing(LaneEnd.FAILED, cause_of(controller_failure(error)))
-        if not self._tether.is_cut():  # else Ray may be shut down next, and ends a process that calls it then
+        if not self._tether.is_cut():  # if it is, Ray may be shut down next, and would end a process that calls it
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(self.mailbox.close.remote(closing))
         self._ended.set()
@@ -124,7 +124,7 @@ class Lane:
         )
 
     def give_up(self, closing: Closing) -> None:
-        """End now, whatever its workers do: its node has gone, say. Who waits for an answer is told why."""
+        """End now, whatever its workers do, for example because its node has gone; waiting links learn why."""
         if self._ended.is_set():
             return
         with contextlib.suppress(ray.exceptions.RayError):
@@ -132,12 +132,12 @@ class Lane:
         self.abandon()
 
     def ask_to_quit(self) -> None:
-        """The group ends after the command in hand. Ask all lanes first, then join them."""
+        """Have the group end after its present command. Ask all lanes first, then join them."""
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.mailbox.stop.remote())
 
     def abandon(self) -> None:
-        """Ray is about to be shut down: end at once, without waiting for the epoch in hand."""
+        """End at once, without waiting for the present epoch: Ray is about to be shut down."""
         if not self._ended.is_set():
             self._tether.cut()
 

@@ -1,4 +1,4 @@
-"""The commanding end of a lane: gives it commands, and sends again what a restart of its workers lost."""
+"""The commanding end of a lane: it gives commands, and repeats those that a restart of the workers lost."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,32 +10,32 @@ from asd_ray.cluster.ray_internals import get_shared, put_shared
 from asd_ray.lanes.mailbox import Answered, Closed, LaneState, Lost, Open
 from asd_ray.training.messages import Answer, End, Ending, EpochReport, Start, Started, TrainTo, TrialOrder
 
-START_S = 600.0  # a worker group takes ten seconds, on a crowded machine minutes
-WAIT_S = 2.0  # between signs of life of an owner
-# An epoch has hung that takes this many times as long as the slowest so far, and not less than so many seconds.
+START_S = 600.0  # a worker group takes ten seconds to start, on a crowded machine minutes
+WAIT_S = 2.0  # an owner gives a sign of life this often
+# An epoch counts as hung after TIMES_SLOWEST times the slowest epoch so far, but not before SHORTEST_S.
 TIMES_SLOWEST = 10.0
 SHORTEST_S = 60.0
-FIRST_S = 3600.0  # before any epoch was measured
+FIRST_S = 3600.0  # the limit before any epoch has been measured
 Handle = Any  # of a Mailbox actor; Ray's own type hides its methods
 
 
 def _shared_key() -> bytes:
-    """Under which the driver and its workers share the names of lanes in Ray's own store."""
+    """The key under which the driver and its workers share the names of lanes in Ray's own store."""
     return f"asd_ray/{ray.get_runtime_context().get_job_id()}/lanes".encode()
 
 
 def list_lanes(names: Sequence[str]) -> None:
-    """Note which lanes there are, for whoever looks for one."""
+    """Publish the names of the lanes, so that trials can find a free one."""
     put_shared(_shared_key(), " ".join(names).encode())
 
 
 def listed_lanes() -> list[Handle]:
-    """The mailboxes of the lanes that are listed, as far as they exist."""
+    """The mailboxes of the listed lanes that still exist."""
     found = []
     for name in (get_shared(_shared_key()) or b"").decode().split():
         try:
             found.append(ray.get_actor(name))
-        except ValueError:  # it has gone since
+        except ValueError:  # the lane has gone since it was listed
             continue
     return found
 
@@ -45,29 +45,29 @@ class LaneError(Exception):
 
 
 class LaneStuckError(LaneError):
-    """The lane fell silent over a command: its node died, or what it was told to do stopped its workers."""
+    """The lane fell silent over a command: its node died, or the command stopped its workers."""
 
 
 class Link:
-    """Gives one lane its commands, and sends again what a restart of its workers lost.
+    """Gives one lane its commands, and repeats those that a restart of the workers lost.
 
-    A command that takes too long has hung: its workers are killed, and the trial has failed. How long is too
-    long follows from the epochs that this lane has trained so far, unless `deadline` (seconds) says it.
+    A command that takes too long has hung: the link kills the workers, and the trial has failed. The limit follows
+    from the epochs that this link has trained so far, unless `deadline` (in seconds) sets it.
     """
 
-    RESENDS = 2  # a trial that kills its workers more often than this has failed
+    RESENDS = 2  # a trial fails if its workers die more often than this over one command
 
     def __init__(self, mailbox: Handle, owner: str, *, deadline: float | None = None) -> None:
         self.mailbox, self.owner = mailbox, owner
         self._deadline = deadline
-        self._slowest = 0.0  # seconds, of the epochs trained so far
+        self._slowest = 0.0  # seconds that the slowest epoch so far took
         self._life = ""
         self._lane = ""
         self._start_command: Start | None = None
 
     @property
     def lane(self) -> str:
-        """The name of the lane; asked for once, after it has served."""
+        """The name of the lane; the first call asks the mailbox, later ones remember."""
         self._lane = self._lane or state_of(self.mailbox).name
         return self._lane
 
@@ -104,7 +104,7 @@ class Link:
 
     @property
     def patience(self) -> float:
-        """Seconds after which a command has hung."""
+        """How many seconds a command may take before it counts as hung."""
         if self._deadline is not None:
             return self._deadline
         return max(SHORTEST_S, TIMES_SLOWEST * self._slowest) if self._slowest else FIRST_S
@@ -129,7 +129,7 @@ class Link:
         while True:
             got: Any = ray.get(self.mailbox.wait.options(name=task).remote(number, WAIT_S))
             if isinstance(got, Closed):
-                if got.taken:  # stuck where no thread can beat: Train starts them anew
+                if got.taken:  # the workers are so stuck that no thread can beat: Train will start them anew
                     self._kill_workers()
                     raise LaneStuckError(got.why)
                 raise LaneError(got.why)
@@ -148,7 +148,7 @@ class Link:
         return f"{self._start_command.order.name or self.owner} {command}"
 
     def _end_hung(self, command: Start | TrainTo) -> Answered:
-        """Kill the workers; Train starts them anew for the next trial."""
+        """Kill the workers, which Train then starts anew for the next trial."""
         self._kill_workers()
         hung: Answer = Ending(End.LOST, f"it hung: {command} had not ended after {self.patience:.0f} s")
         return Answered("", hung)
@@ -169,7 +169,7 @@ def _because(why: str) -> str:
 
 
 def acquire(find_lanes: Callable[[], Sequence[Handle]], owner: str, *, deadline: float | None = None) -> Link:
-    """A link to a free lane; waits for one. Raises LaneError when all lanes have ended, or none comes up."""
+    """Wait for a free lane, and return a link to it. Raises LaneError if all lanes have ended or none comes up."""
     end = time.monotonic() + START_S
     while True:
         closed = []
@@ -179,7 +179,7 @@ def acquire(find_lanes: Callable[[], Sequence[Handle]], owner: str, *, deadline:
             state = state_of(mailbox)
             closed.append(state.closed)
             if state.lives and not state.silent:
-                end = time.monotonic() + START_S  # it came up; a lane may be in use for long
+                end = time.monotonic() + START_S  # a lane is up, and another trial may use it for long
         if closed and all(closed):
             raise LaneError(f"every lane has ended; the last one: {closed[-1]}")
         if time.monotonic() > end:

@@ -1,7 +1,8 @@
-"""A mailbox between one command giver and one group of Train workers. Plain asyncio; lane.py makes it an actor.
+"""A mailbox between a link, which gives commands, and one group of Train workers. It is plain asyncio; lane.py
+makes it an actor.
 
-One command is open at a time. A `life` names one start of the worker group: when the group starts anew (a worker
-died), it says hello with a new life, and the open command counts as lost, so that its giver can send it again.
+One command is open at a time. A `life` names one start of the worker group: when a worker has died and the group
+starts anew, it says hello with a new life. The open command then counts as lost, and the link can send it again.
 `stop` is sticky: it also reaches a group that is starting anew.
 """
 
@@ -14,9 +15,9 @@ from typing import Any
 
 from asd_ray.training.messages import Answer, Command, Quit
 
-STALE_S = 10.0  # an owner silent for this long has died
-STUMBLES = 3  # so often may its workers fail to come up, one time after another
-SILENT_S = 30.0  # a worker group silent for this long has died, with its node as a rule
+STALE_S = 10.0  # an owner that has been silent for this long has died
+STUMBLES = 3  # the mailbox closes once its workers have failed to come up this often in a row
+SILENT_S = 30.0  # a worker group that has been silent for this long has died, usually with its node
 
 
 class LaneEnd(Enum):
@@ -34,7 +35,7 @@ class LaneEnd(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How a lane has ended; `details` is what a person can read besides."""
+    """How a lane has ended; `details` tells people more, or is empty."""
 
     end: LaneEnd
     details: str = ""
@@ -53,7 +54,7 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`life` says which start of the group the answer came from."""
+    """The workers have answered; `life` says which start of the group the answer came from."""
 
     life: str
     answer: Answer
@@ -61,14 +62,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The group started anew, or the mailbox has another owner: the command had no answer."""
+    """The command will get no answer: the group started anew, or the mailbox has another owner."""
 
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Not answered yet; `seconds` since the workers took it, or None if they have not."""
+    """The command has no answer yet; `seconds` since the workers took it, or None if they have not."""
 
     seconds: float | None
 
@@ -86,9 +87,9 @@ class LaneState:
     """What a mailbox knows of its lane."""
 
     name: str
-    lives: int  # so often has its group come up
-    workers: tuple[Any, ...]  # handles of the present group, by which Ray ends it
-    nodes: tuple[str, ...]  # that they are on
+    lives: int  # how often its group has come up
+    workers: tuple[Any, ...]  # handles of the present workers, by which Ray can kill them
+    nodes: tuple[str, ...]  # the nodes that the workers are on
     closed: Closing | None
     silent: bool
 
@@ -98,14 +99,14 @@ NOT_OWNED = -1  # the number of a command that was refused
 
 class Mailbox:
     def __init__(self, name: str = "") -> None:
-        """`name`: of its lane."""
+        """`name` is the name of its lane."""
         self._name = name
         self._changed = asyncio.Condition()
         self._life = ""
         self._lives = 0
         self._stumbles = 0
-        self._workers: tuple[str, dict[Any, str]] = ("", {})  # of which life; their handles, and their nodes
-        self._death = ""  # why the present group ends, if it is known to
+        self._workers: tuple[str, dict[Any, str]] = ("", {})  # their life, then handle -> node
+        self._death = ""  # why the present group ends; empty unless it is known to end
         self._lost_why = ""
         self._number = 0
         self._open: Numbered | None = None
@@ -121,19 +122,19 @@ class Mailbox:
     # -- the workers' side
 
     async def enlist(self, life: str, worker: Any, node: str) -> None:
-        """A worker of a group that is coming up, by the handle that ends it, and the node that it is on."""
+        """Note a worker of a group that is coming up: the handle by which Ray can kill it, and its node."""
         before = self._workers[1] if self._workers[0] == life else {}
         self._workers = (life, {**before, worker: node})
 
     async def died(self, why: str) -> None:
-        """A worker ends, or Train saw one die, and will start the group anew.
+        """Note why a worker died, or is about to; Train will start the group anew.
 
-        The first reason stays: later ones are usually consequences.
+        Keep the first reason: later ones are usually consequences.
         """
         self._death = self._death or why
 
     async def hello(self, life: str) -> None:
-        """The worker group has (re)started."""
+        """Note that the worker group has started, or restarted; a command without an answer is then lost."""
         self._life, self._lives, self._beat = life, self._lives + 1, time.monotonic()
         self._stumbles = 0
         if self._open is not None and self._answer is None:
@@ -143,14 +144,14 @@ class Mailbox:
         await self._notify()
 
     async def stumbled(self, why: str) -> bool:
-        """A worker failed before its hello. After STUMBLES in a row the mailbox closes; True when it has."""
+        """Note that a worker failed before its hello. STUMBLES in a row close the mailbox; True if it is closed."""
         self._stumbles += 1
         if self._stumbles >= STUMBLES:
             await self.close(Closing(LaneEnd.NOT_STARTED, why))
         return self._closed is not None
 
     async def beat(self, life: str) -> bool:
-        """A sign of life; False when the group is none of this mailbox's, which was restarted then."""
+        """Note a sign of life; False if this mailbox has been restarted, and so does not know the group."""
         if life == self._life:
             self._beat = time.monotonic()
         return life == self._life
@@ -166,7 +167,7 @@ class Mailbox:
         return self._open
 
     async def answer(self, life: str, number: int, answer: Answer | None) -> None:
-        """What a command came to; None, of Quit."""
+        """Note the answer to a command; Quit has the answer None."""
         if life == self._life and number == self._number:
             self._answer, self._open = answer, None
             self._quit_if_stopping()
@@ -188,12 +189,12 @@ class Mailbox:
             self._owner = ""
 
     async def send(self, owner: str, life: str, command: Command) -> int:
-        """Open a command and return its number. It is lost at once if `life` (when given) is over."""
-        if not self._owner:  # this mailbox was restarted and has forgotten
+        """Open a command and return its number. The command is lost at once if `life` is given and over."""
+        if not self._owner:  # Ray restarted this mailbox, so it has forgotten its owner
             self._owner = owner
 
         def free() -> bool:
-            self._owner_seen = time.monotonic()  # waiting is a sign of life
+            self._owner_seen = time.monotonic()  # an owner that waits is alive
             return self._open is None or self._closed is not None or self._silent()
 
         if owner == self._owner:
@@ -208,14 +209,14 @@ class Mailbox:
         return self._number
 
     async def wait(self, number: int, timeout: float) -> Answered | Lost | Closed | Open:
-        """What became of a command, or what it is after `timeout` seconds."""
+        """What became of a command; Open if nothing has after `timeout` seconds."""
         if number == NOT_OWNED:
             return Closed("it serves another owner")
         self._owner_seen = time.monotonic()
         await self._until(lambda: self._answer is not None or self._lost or self._closed is not None, timeout)
         if number == self._number and self._answer is not None:
             return Answered(self._life, self._answer)
-        if self._closed is not None:  # before Lost, which would have the command sent again, and again
+        if self._closed is not None:  # checked before Lost, or the link would send the command again and again
             return Closed(str(self._closed))
         if number != self._number or self._lost:
             return Lost(self._lost_why)
@@ -232,14 +233,14 @@ class Mailbox:
         await self._notify()
 
     async def retire(self) -> bool:
-        """Stop, unless a trial is at work here: True if it stops. An owner between trials finds another lane."""
+        """Stop, unless a trial is at work here; True if it stops. An owner between trials finds another lane."""
         busy = self._open is not None or (self._owner and time.monotonic() - self._owner_seen <= STALE_S)
         if not busy:
             await self.stop()
         return not busy
 
     async def close(self, closing: Closing) -> None:
-        """The Train run has ended. The first reason stays: later ones are usually consequences."""
+        """Note that the lane has ended. Keep the first reason: later ones are usually consequences."""
         self._closed = self._closed or closing
         await self._notify()
 
@@ -268,7 +269,7 @@ class Mailbox:
             self._changed.notify_all()
 
     async def _until(self, ready: Callable[[], bool], timeout: float | None) -> None:
-        """Wait until `ready`, or for `timeout` seconds; silence is noticed within a second."""
+        """Wait until `ready`, or for `timeout` seconds; check `ready` each second, so as to notice silence."""
         end = None if timeout is None else time.monotonic() + timeout
         async with self._changed:
             while not ready() and (end is None or time.monotonic() < end):

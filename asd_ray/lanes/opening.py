@@ -20,9 +20,9 @@ from asd_ray.lanes.sizes import Room, Share, share_cluster, share_out
 from asd_ray.models import mels_of
 from asd_ray.models.sgram import LogMels
 
-Read = Callable[[], "Future[Bank]"]  # the clips: read when it returns, or being read
+Read = Callable[[], "Future[Bank]"]  # begins to read the clips; they may be read already when it returns
 QUIT_S = 30.0
-LOOK_S = 1.0  # for nodes of a cluster
+LOOK_S = 1.0  # a search without a first node looks for one this often
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def lanes_of_machine(
     scratch: Path,
     on_event: Callable[[str], None],
 ) -> Iterator[tuple[Share, "Future[Bank]", Lanes]]:
-    """As many lanes as fit what there is, for the length of a block; with the clips that they train on."""
+    """As many lanes as this machine has room for, and the clips that they train on, for the length of a block."""
     clips = 0 if room.streams else room.clips
     share = share_out(config, trials=trials, clips=clips, log_mels=len(mels_of(systems)))
     on_event(room.words)
@@ -53,7 +53,7 @@ def lanes_of_machine(
             yield share, clips_to_come, FixedLanes(share.count, clips_to_come)
         except EnvironmentFailure:
             if clips_to_come.done():
-                clips_to_come.result()  # where they could not be read: raises what can be mended
+                clips_to_come.result()  # if reading the clips failed, raise that error: it says what to mend
             raise
 
 
@@ -90,7 +90,7 @@ def lanes_of_cluster(
     on_event(f"lanes of {share.each}, as many as the cluster has room for")
     with pool_of_lanes(LanePool(share, trials=trials, on_event=on_event)) as pool:
         on_event(room.words)
-        bank = read()  # machines take minutes to come: they are asked for before
+        bank = read()  # the pool has asked for machines before this, because they take minutes to come
         settings = LaneSettings(config=share.lane, num_classes=num_classes, storage=scratch, sight=sight)
         pool.serve(lambda name: Lane(name, bank, settings))
         pool.wait(deadline)
@@ -100,7 +100,7 @@ def lanes_of_cluster(
 
 
 def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, on_event: Callable[[str], None]) -> Share | None:
-    """What each lane is to be; waits for a first node where nothing tells. None when the deadline came first."""
+    """Decide what each lane is, after waiting for a first node if need be. None if the deadline came first."""
     share, told = share_cluster(lanes), False
     while share is None and not deadline.over:
         if not told:
@@ -115,7 +115,7 @@ def _wait_for_share(lanes: LaneConfig, *, deadline: Deadline, on_event: Callable
 
 
 def source_of(shards: Path, systems: Sequence[str], *, visible_labels: list[str]) -> Source:
-    """All clips of a shard folder with the log-mels that the systems want, to be read."""
+    """A source that reads all clips of a shard folder, with the log-mels that the systems want."""
     return Source(
         folder=shards.resolve(),
         to_sgram=partial(LogMels, mels_of(systems)),
@@ -124,14 +124,14 @@ def source_of(shards: Path, systems: Sequence[str], *, visible_labels: list[str]
 
 
 def read_clips(shards: Path, systems: Sequence[str], *, visible_labels: list[str], streams: bool = False) -> Bank:
-    """The same, read now, or to be streamed."""
+    """All clips of a shard folder, as in `source_of`: read now, or with `streams` read in every epoch."""
     source = source_of(shards, systems, visible_labels=visible_labels)
     return source if streams else source.kept()
 
 
 @contextmanager
 def warm_lanes(share: Share, clips: "Future[Bank]", *, num_classes: int, scratch: Path) -> Iterator[list[Lane]]:
-    """Warm lanes for the length of a block; they quit one beside the other."""
+    """Warm lanes for the length of a block; at its end they all quit at the same time."""
     if share.inline:
         yield []
         return
@@ -147,7 +147,7 @@ def warm_lanes(share: Share, clips: "Future[Bank]", *, num_classes: int, scratch
         for lane in lanes:
             lane.join(QUIT_S)
     finally:
-        # Ray is shut down next; no thread may wait in it then.
+        # Ray shuts down next, and no thread may wait in a call of Ray then.
         for lane in lanes:
             lane.abandon()
         for lane in lanes:

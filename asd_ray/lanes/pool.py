@@ -1,7 +1,7 @@
 """The lanes of a search on a cluster: they come with machines, and go with them or with the last trials.
 
-What is asked for is held by placement groups: they go with the driver, however it ends, and the autoscaler grants
-them one by one. (A standing request by `request_resources` outlives its driver, and is granted whole or not.)
+The pool asks for room by placement groups: they vanish with the driver, however it ends, and the autoscaler grants
+them one by one. (A request by `request_resources` outlives its driver, and is granted as a whole or not at all.)
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from asd_ray.lanes.mailbox import Closing, LaneEnd, LaneState
 from asd_ray.lanes.sizes import Share
 
 LOOK_S = 1.0
-PATIENCE = 5  # looks that find no room for a first lane, before that is said
+PATIENCE = 5  # consecutive looks that find no room for a first lane before the pool says so
 ANSWER_S = 10.0
-KEPT_S = 120.0  # a lane that has ended stays so long, for its trial to be told
-STUMBLES = 3  # lanes in a row whose workers cannot start, and none ever will
+KEPT_S = 120.0  # the pool keeps a lane this long after its end, so that its trial can ask why it ended
+STUMBLES = 3  # once this many lanes in a row have failed, the pool stops adding lanes
 QUIT_S = 30.0
 NOT_AT_FAULT = (LaneEnd.RETIRED, LaneEnd.MACHINE_GONE, LaneEnd.NO_ROOM)
 
@@ -35,16 +35,16 @@ NOT_AT_FAULT = (LaneEnd.RETIRED, LaneEnd.MACHINE_GONE, LaneEnd.NO_ROOM)
 @dataclass(slots=True)
 class _Member:
     lane: Lane
-    node: str = ""  # where its workers are, or were last
-    lives: int = 0  # so often has its group come up
+    node: str = ""  # the node of its workers, or the last one
+    lives: int = 0  # how often its group has come up
     unplaced_since: float = 0.0
 
 
 class LanePool:
-    """Has as many lanes as machines and trials allow, from a thread of its own."""
+    """Keeps as many lanes as machines and trials allow, from a thread of its own."""
 
     def __init__(self, share: Share, *, trials: int, on_event: Callable[[str], None]) -> None:
-        """`share.count` is the most lanes that there shall be."""
+        """`share.count` is the largest number of lanes."""
         self._share, self._on_event = share, on_event
         self._start: Callable[[str], Lane] | None = None
         self._most = share.count
@@ -52,22 +52,22 @@ class LanePool:
         self._members: dict[str, _Member] = {}
         self._asked: list[PlacementGroup] = []
         self._granted = 0
-        self._kept: dict[str, PlacementGroup] = {}  # room of lanes that do not wait for theirs yet
+        self._kept: dict[str, PlacementGroup] = {}  # lane -> the group that keeps its room until it asks for it
         self._ended: list[tuple[float, Lane]] = []
-        self._count = 0  # of lanes ever
+        self._count = 0  # lanes started so far
         self._stumbled = 0
         self._waiting = 0  # consecutive looks that found no room for a first lane
         self._room = 0
         self._trouble = ""
         self._closing = threading.Event()
-        # Ray Data keeps a detached actor on the node where it first runs: that shall be this one, not a lane's,
-        # which could not be given back for as long as the cluster lives.
+        # Ray Data keeps a detached actor on the node where it first runs. Make it here: a lane's node that held it
+        # could not be given back for as long as the cluster lives.
         get_or_create_autoscaling_coordinator()  # type: ignore[no-untyped-call]
         self._thread = threading.Thread(target=self._run, daemon=True, name="lane-pool")
         self._thread.start()
 
     def serve(self, start: Callable[[str], Lane]) -> None:
-        """From now on lanes may be started: `start` makes one of a name."""
+        """Let the pool start lanes from now on; `start` makes the lane of a given name."""
         self._start = start
 
     @property
@@ -82,17 +82,17 @@ class LanePool:
         self._trials = trials
 
     def wait(self, deadline: Deadline) -> None:
-        """Until the first lane has its workers, no lane will, or the deadline is over."""
+        """Wait until the first lane has its workers, no lane can get any, or the deadline is over."""
         while not (self._room or self._trouble or deadline.over):
             time.sleep(0.2)
 
     def _run(self) -> None:
         try:
             while not self._closing.wait(LOOK_S):
-                # Ray's own store may be slow to answer, or a node go while it is asked about: look again.
+                # Ray's own store may be slow to answer, or a node may go during the look: look again then.
                 with contextlib.suppress(ray.exceptions.RayError):
                     self._look()
-        except Exception as error:  # else the search would wait for lanes that nobody starts
+        except Exception as error:  # without this the search would wait for lanes that nobody starts
             self._trouble = f"lanes cannot be looked after: {type(error).__name__}: {error}"
 
     def _look(self) -> None:
@@ -144,7 +144,8 @@ class LanePool:
             self._on_event(f"no machine has room for a lane: asked for {len(self._asked)}, waiting")
 
     def _make_way(self) -> None:
-        """Give room up once its lane waits for it: until then nobody shall take it, nor its node go as idle."""
+        """Free the room of a lane once the lane asks for it. Until then the group keeps others from taking the
+        room, and keeps its node from being given back as idle."""
         for name in list(self._kept):
             if name not in self._members or self._members[name].lane.waits_for_room:
                 remove_placement_group(self._kept.pop(name))
@@ -167,7 +168,7 @@ class LanePool:
         self._stumbled += closing.end not in NOT_AT_FAULT
         if self._stumbled < STUMBLES:
             return
-        # Machines are not to be had for ever by lanes that cannot live on them.
+        # Stop asking for machines: lanes that cannot live on them would ask for ever.
         if any(other.lives for other in self._members.values()):
             self._most = len(self._members)
         else:
@@ -192,7 +193,7 @@ class LanePool:
         return [group for group in self._asked if table.get(group.id.hex(), {}).get("state") == "CREATED"]
 
     def _ask(self, count: int) -> None:
-        """Have so many groups; the last ones asked for go first."""
+        """Hold exactly `count` groups; drop the latest ones first."""
         for group in self._asked[count:]:
             remove_placement_group(group)
         self._asked = self._asked[:count]
@@ -201,7 +202,7 @@ class LanePool:
             self._asked.append(placement_group(bundles))
 
     def close(self) -> None:
-        """Ask for nothing more, and have all lanes quit; they end one beside the other."""
+        """Ask for nothing more, and have all lanes quit at the same time."""
         self._stop_looking()
         up = [member.lane for member in self._members.values() if member.node]
         for lane in up:
@@ -210,7 +211,7 @@ class LanePool:
             lane.join(QUIT_S)
 
     def abandon(self) -> None:
-        """Ray is left next: end at once what has not ended, and leave nothing that the cluster would keep."""
+        """End every lane at once, before Ray shuts down, and leave nothing that the cluster would keep."""
         self._stop_looking()
         lanes = [member.lane for member in self._members.values()] + [lane for _, lane in self._ended]
         for lane in lanes:
@@ -228,7 +229,7 @@ class LanePool:
 
 
 def _seen(name: str, member: _Member, state: LaneState, nodes: dict[str, str]) -> Seen:
-    """What a mailbox says of its lane, and Ray of the nodes that its workers are on."""
+    """What a mailbox says about its lane, together with what Ray says about the nodes of its workers."""
     alive = [nodes[node] for node in state.nodes if node in nodes]
     lost = len(alive) < len(state.nodes)
     placed = bool(alive) and not lost
@@ -249,7 +250,7 @@ def _lanes(count: int) -> str:
 
 @contextlib.contextmanager
 def pool_of_lanes(pool: LanePool) -> Iterator[LanePool]:
-    """A pool for the length of a block."""
+    """The pool for the length of a block; its lanes end with the block."""
     try:
         yield pool
         pool.close()

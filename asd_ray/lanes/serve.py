@@ -1,4 +1,4 @@
-"""The Train loop of a lane's workers: take the clips in once, then serve commands until `quit`."""
+"""The Train loop of a lane's workers: they take the clips in once, then serve commands until `quit`."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ from asd_ray.training.server import Server
 
 BEAT_S = 2.0
 POLL_S = 5.0
-LAST_WORDS_S = 2.0  # while memory fills further
+LAST_WORDS_S = 2.0  # waits no longer for the mailbox, because memory fills further meanwhile
 
 
 def serve(work: LaneWork) -> None:
@@ -36,7 +36,7 @@ def serve(work: LaneWork) -> None:
     watch_memory(lambda words: ray.get(mailbox.died.remote(words), timeout=LAST_WORDS_S))
     try:
         server = _come_up(work, rank=rank, world=world)
-    except Exception as error:  # Train would start it again for ever, and nobody would know why
+    except Exception as error:  # else Train would start the group again for ever, and nobody would know why
         if ray.get(mailbox.stumbled.remote(f"{type(error).__name__}: {error}")):
             return
         raise
@@ -47,7 +47,7 @@ def serve(work: LaneWork) -> None:
 
 
 def _come_up(work: LaneWork, *, rank: int, world: int) -> Server:
-    """Take in the clips."""
+    """Check that this machine sees the files, and take in the clips."""
     if work.sight is not None:
         work.sight.check()
     if not torch.cuda.is_available():
@@ -70,7 +70,7 @@ def _beat(mailbox: Handle, life: str) -> None:
     try:
         while ray.get(mailbox.beat.remote(life)):
             threading.Event().wait(BEAT_S)
-        # The mailbox was restarted: its new life needs a new group, now and not after the epoch in hand.
+        # Ray restarted the mailbox, which needs a new group: now, and not after the present epoch.
         os._exit(1)
     except ray.exceptions.RayError:
         return  # the mailbox is gone, and with it the driver
@@ -80,7 +80,7 @@ def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, wo
     done = 0
     while True:
         command = _next_command(mailbox, life, after=done) if rank == 0 else None
-        if world > 1:  # the same commands in the same order on every rank
+        if world > 1:  # every rank must do the same commands in the same order
             box: list[Numbered | None] = [command]
             torch.distributed.broadcast_object_list(box, src=0)
             command = box[0]
@@ -94,7 +94,7 @@ def _serve_commands(server: Server, mailbox: Handle, *, life: str, rank: int, wo
         if rank == 0 or isinstance(answer, Ending):
             ray.get(mailbox.answer.remote(life, done, answer))
         if world > 1 and isinstance(answer, Ending):
-            # The other ranks may wait in a collective for ever: let Train start the group anew.
+            # The other ranks may wait for ever in a collective operation: let Train start the group anew.
             raise RuntimeError(answer.reason)
 
 

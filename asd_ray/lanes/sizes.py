@@ -1,4 +1,4 @@
-"""Sharing a machine out among lanes: the arithmetic, checked before anything starts."""
+"""The arithmetic of sharing a machine or a cluster among lanes; it is checked before anything starts."""
 
 import math
 import os
@@ -20,14 +20,14 @@ from asd_ray.errors import InputError
 from asd_ray.lanes.elastic import AS_MANY_AS_COME, Amounts, Cluster, decide
 
 SMALLEST_STORE = 256 * 2**20
-STREAMING_STORE = 2 * 2**30  # blocks on their way to the lanes, however large the corpus
-# Where `ray up` leaves the cluster's file on its head; a pod of KubeRay has none.
+STREAMING_STORE = 2 * 2**30  # holds blocks on their way to the lanes, however large the corpus is
+# Where `ray up` leaves the cluster's file on the head node; a pod of KubeRay has none.
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """How many lanes, and what each of them is; `lane` has no automatic values left."""
+    """How many lanes there are, and what each of them is; `lane` has no automatic values left."""
 
     count: int
     lane: LaneConfig
@@ -38,12 +38,12 @@ class Share:
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of one worker."""
+        """The resources of one worker."""
         return {"CPU": self.lane.cpus} | ({"GPU": self.lane.gpus} if self.lane.gpus else {})
 
     @property
     def each(self) -> str:
-        """What one lane is."""
+        """What one lane is, in words."""
         gpu = f" and {self.lane.gpus:g} GPU" if self.lane.gpus else ""
         workers = f"{self.lane.workers} workers, each " if self.lane.workers > 1 else ""
         return f"{workers}{self.lane.cpus:g} CPU{gpu}"
@@ -56,17 +56,17 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Where the clips are to be: kept in the object store of this machine, or streamed through it."""
+    """Where the clips will be: kept in the object store of this machine, or streamed through it."""
 
     clips: int
     streams: bool
-    store_bytes: int  # of the object store
+    store_bytes: int  # size of the object store
     words: str
 
 
 @contextmanager
 def ray_with_room(address: str | None, clips: int, lanes: LaneConfig, *, log_mels: int) -> Iterator[Room]:
-    """Ray for the length of a block: a local one with room for the clips, or a cluster with what it has."""
+    """Ray for the length of a block: a local one with room for the clips, or a cluster with the room it has."""
     if address is not None:
         with joined_ray(address):
             yield room_on_cluster(clips, lanes, log_mels=log_mels)
@@ -77,11 +77,11 @@ def ray_with_room(address: str | None, clips: int, lanes: LaneConfig, *, log_mel
 
 
 def make_room(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room:
-    """Room for so many clips with their log-mels, as `lanes.resident` wants it.
+    """Room for `clips` clips with their log-mels, as `lanes.resident` wants it.
 
     Raises InputError naming the numbers and the mend.
 
-    `auto` streams only what cannot be kept: an epoch then costs reading, and a log-mel per clip.
+    `auto` streams the clips only if they cannot be kept: every epoch then reads them, and computes their log-mels.
     """
     shared = Path("/dev/shm")
     disk = os.statvfs(shared) if shared.exists() else None
@@ -90,8 +90,8 @@ def make_room(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room:
 
 
 def room_on_cluster(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room:
-    """The same on a running cluster. Clips that are kept are kept on the driver's node, which stays as long as the
-    search does: other nodes hold copies, and may go."""
+    """The same on a running cluster. The driver's node keeps the clips, if they are kept, because it stays as long
+    as the search does: other nodes hold copies, and may go."""
     here = ray.get_runtime_context().get_node_id()
     free = int(next(node for node in living_nodes() if node["NodeID"] == here)["Resources"]["object_store_memory"])
     where = f"Ray has {free / 1e9:.1f} GB of it on the driver's node"
@@ -100,7 +100,7 @@ def room_on_cluster(clips: int, lanes: LaneConfig, *, log_mels: int = 1) -> Room
 
 def _make_room(clips: int, lanes: LaneConfig, *, log_mels: int, free: int, where: str) -> Room:
     need = clips * bytes_per_clip(log_mels)
-    kept = max(SMALLEST_STORE, 2 * need)  # every clip once, and as much again for what Ray Data has in hand
+    kept = max(SMALLEST_STORE, 2 * need)  # every clip once, and as much again for the blocks Ray Data works on
     amount = f"{need / 1e9:.1f} GB"
     if lanes.resident == "stream" or (lanes.resident == "auto" and kept > free):
         why = "" if lanes.resident == "stream" else f": {amount} do not fit {free / 1e9:.1f} GB of shared memory"
@@ -119,8 +119,8 @@ def _make_room(clips: int, lanes: LaneConfig, *, log_mels: int, free: int, where
 
 
 def machine_resources() -> dict[str, float]:
-    """What Ray would find on this machine, without starting it; the object store is as large as it is made."""
-    import torch  # late: the searches of machines without a dry run are spared its seconds here
+    """What Ray would find on this machine, without starting Ray; the object store can have any size."""
+    import torch  # imported late: it takes seconds, and only a dry run needs it here
 
     return {"CPU": count_cpus(), "GPU": float(torch.cuda.device_count()), "object_store_memory": math.inf}
 
@@ -128,7 +128,7 @@ def machine_resources() -> dict[str, float]:
 def share_out(
     lanes: LaneConfig, *, trials: int, clips: int, log_mels: int = 1, have: Mapping[str, float] | None = None
 ) -> Share:
-    """The lanes that fit the running Ray cluster, or what there is to `have`.
+    """The lanes that fit the running Ray cluster, or the resources in `have`.
 
     Raises InputError naming the numbers and the mend.
     """
@@ -163,7 +163,7 @@ def share_out(
 def share_cluster(lanes: LaneConfig) -> Share | None:
     """The lanes that a running cluster has room for, now or once it has grown; at most `count` of them.
 
-    None while nothing is known of the nodes that are to come. Raises InputError naming the numbers and the mend.
+    None while nothing is known about the nodes that will come. Raises InputError naming the numbers and the mend.
     """
     types = _node_types(BOOTSTRAP_FILE.expanduser())
     lane = decide(lanes, Cluster(nodes=tuple(node["Resources"] for node in living_nodes()), types=types))
@@ -171,7 +171,7 @@ def share_cluster(lanes: LaneConfig) -> Share | None:
 
 
 def _node_types(path: Path) -> tuple[tuple[Amounts, int], ...]:
-    """Node types of workers with what each has, and how many there may be, of the file that `ray up` was given."""
+    """What each type of worker node has and how many there may be, from the cluster file of `ray up`."""
     if not path.exists():
         return ()
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
