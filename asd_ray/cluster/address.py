@@ -1,8 +1,8 @@
-"""Where a search runs, as its command line says it: here, on a cluster that is joined, or sent there as a job.
+"""Decides by the command line where a search runs: here, on a cluster that it joins, or there as a job.
 
-The job runs the very options that were typed, on a copy of the clone that they were typed for. Where there is no
-clone, the copy is made of the installed package and the files that the options name. In the job, `JOB` is set, and
-the address is the cluster around it.
+The job runs with the options that the user typed, on a copy of the user's clone. Without a clone, the copy
+consists of the installed package and the files that the options name. In the job, `JOB` is set, and the address is
+that of the cluster around it.
 """
 
 import argparse
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 LISTENS_S = 3.0
 JOB = "ASD_JOB"
 _DASHBOARD = re.compile(r"https?://[^/]+/?")
-_SHARED = re.compile(r"/|[a-z0-9]+://")  # a path that means the same on every machine, if they share it
+_SHARED = re.compile(r"/|[a-z0-9]+://")  # a path that means the same on all machines that share the storage
 
 
 def joined_address(address: str | None, *, insecure: bool) -> str | None:
-    """The address to join: None for this machine. Raises InputError for a cluster that lets in anybody."""
+    """The address to join, or None for this machine. Raises InputError for a cluster without authentication."""
     if os.environ.get(JOB):
         return "auto"
     if address is None:
@@ -49,12 +49,12 @@ def joined_address(address: str | None, *, insecure: bool) -> str | None:
             f"program there; start its nodes with {MODE}=token, or give --insecure"
         )
     if not insecure:
-        os.environ[MODE] = "token"  # read when ray is imported
+        os.environ[MODE] = "token"  # Ray reads it when it is imported
     return address
 
 
 def _check_that_something_listens(address: str) -> None:
-    """Raises InputError within seconds; Ray itself would try for a quarter of an hour."""
+    """Raises InputError within seconds if nothing listens; Ray itself would try for a quarter of an hour."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -82,7 +82,7 @@ def _lets_in_anybody(address: str) -> bool:
 
 
 def is_for_a_job(arguments: argparse.Namespace) -> bool:
-    """Whether the command is to be done by a job of a cluster, and this process is not that job."""
+    """Whether the command must be sent to a cluster as a job, and this process is not that job."""
     sent = bool(_DASHBOARD.fullmatch(arguments.address or ""))
     if arguments.follow and not sent:
         raise InputError(f"--follow {arguments.follow}: give --address http(s)://host:port of its cluster, too")
@@ -90,9 +90,9 @@ def is_for_a_job(arguments: argparse.Namespace) -> bool:
 
 
 def run_as_job(arguments: argparse.Namespace, search: "SearchConfig") -> int:
-    """Send a search to the cluster, or find it there, and show what it prints; its exit status.
+    """Send a search to the cluster, or find it there, and show what it prints; return its exit status.
 
-    `search` is what the arguments and the config say. Raises InputError.
+    `search` is the search's configuration, from the arguments and the config. Raises InputError.
     """
     from asd_ray.cluster import jobs as cluster
 
@@ -120,7 +120,7 @@ def run_as_job(arguments: argparse.Namespace, search: "SearchConfig") -> int:
 
 
 def _order(arguments: argparse.Namespace, search: "SearchConfig", *, copy: Path) -> "JobOrder":
-    """What is sent: the clone, or what is put into `copy` where there is none."""
+    """The job to send: it gets the clone or, without a clone, what this function puts into `copy`."""
     from asd_ray.cluster.jobs import JobOrder
 
     clone = shipped.clone()
@@ -141,7 +141,7 @@ def _order(arguments: argparse.Namespace, search: "SearchConfig", *, copy: Path)
 
 
 def _copy_package(folder: Path, files: Iterable[str]) -> None:
-    """The installed package, and files of the working directory; `python -m asd_ray` finds both in the copy."""
+    """Copy the installed package and files of the working directory, so that `python -m asd_ray` finds both."""
     for name in files:
         if Path(name).is_absolute() or ".." in Path(name).parts or not Path(name).is_file():
             raise InputError(
@@ -156,7 +156,7 @@ def _copy_package(folder: Path, files: Iterable[str]) -> None:
 
 
 def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
-    """Raises InputError for what would be another place on another machine, or is not to be shown there."""
+    """Raises InputError for a path that means another place on another machine, and for a password in --mlflow."""
     for option, path in (("--data", arguments.data), ("--run", arguments.run)):
         if path is None:
             raise InputError(
@@ -178,7 +178,7 @@ def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
 
 
 def _files(arguments: argparse.Namespace, search: "SearchConfig") -> list[str]:
-    """What the command line and the config name of the folder that is sent, not what comes with the package."""
+    """The files that the command line and the config name, without those that come with the package."""
     config = arguments.config
     configs = [config] if config and (config.is_file() or shipped.preset(str(config)) is None) else []
     spaces = [arguments.space] if arguments.space.endswith((".yaml", ".yml")) else []
@@ -187,13 +187,13 @@ def _files(arguments: argparse.Namespace, search: "SearchConfig") -> list[str]:
 
 
 def _name_there(name: str, root: Path) -> str:
-    """A file of this machine as a job sees it from the root of its copy; as it is where it is in no such root."""
+    """The name of a file as a job sees it from the root of its copy; unchanged if `root` has no such file."""
     path = Path(name).parent.resolve() / Path(name).name
     return path.relative_to(root).as_posix() if path.is_file() and path.is_relative_to(root) else name
 
 
 def _with_names(words: Sequence[str], there: Mapping[str, str]) -> list[str]:
-    """A command line with files named as a job sees them."""
+    """The command line with its files named as a job sees them."""
     named = []
     for word in words:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -202,12 +202,12 @@ def _with_names(words: Sequence[str], there: Mapping[str, str]) -> list[str]:
 
 
 def _variables(arguments: argparse.Namespace) -> dict[str, str]:
-    """What the job's environment is to hold. A password is no matter for a command line, which others can see."""
+    """The variables of the job's environment. A password travels here, as others can see the command line."""
 
     for name in arguments.env:
         if name not in os.environ:
             raise InputError(f"--env {name}: is not set here; set it, or leave it out")
-    from asd_ray.config import STORAGE_VARIABLE  # late: with it comes pydantic
+    from asd_ray.config import STORAGE_VARIABLE  # imported late, because it imports pydantic
 
     storage = arguments.storage or os.environ.get(STORAGE_VARIABLE)
     return (
@@ -218,7 +218,7 @@ def _variables(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def _without(words: Sequence[str], option: str) -> list[str]:
-    """A command line without an option and its value."""
+    """The command line without an option and its value."""
     kept = [word for word in words if not word.startswith(f"{option}=")]
     while option in kept:
         at = kept.index(option)

@@ -1,7 +1,8 @@
-"""How a process that trains gets its memory: from jemalloc, which Ray's wheel brings along. No ray.
+"""How a process that trains gets its memory: from jemalloc, which comes with Ray's wheel. Imports no ray.
 
-glibc gives the large activations of a training step back to the system at once and faults them in again at the
-next step: half of a processor's time. jemalloc keeps them, and holds no more for it (figures in docs/LOG.md).
+glibc gives the large activations of a training step back to the system at once, and faults them in again at the
+next step: that takes half of a processor's time. jemalloc keeps them, and uses no more memory (figures in
+docs/LOG.md).
 """
 
 import importlib.util
@@ -12,14 +13,14 @@ from pathlib import Path
 
 from asd_ray.cluster.session import compile_cache
 
-# Of a process that starts Ray, or a node: Ray's workers inherit it.
+# Variables for a process that starts Ray or a node: Ray's workers inherit them.
 ALLOCATOR = {
-    "RAY_LD_PRELOAD_ON_WORKERS": "1",  # else Ray keeps jemalloc to its own daemons
-    # Freed memory is never given back, and large pieces, which it would treat apart, are pieces like all others.
-    # One arena for all threads: what one of several arenas has kept is of no use to threads of another.
+    "RAY_LD_PRELOAD_ON_WORKERS": "1",  # without this Ray uses jemalloc in its own daemons only
+    # jemalloc never gives freed memory back, and handles large pieces like all others instead of separately.
+    # All threads share one arena: memory that one of several arenas keeps is of no use to threads of another.
     "MALLOC_CONF": "narenas:1,dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0",
-    # Where a cluster was started without the first of these: glibc, with huge pages, which make faults rare; one
-    # arena, because Train runs its loop in a thread of its own.
+    # On a cluster that was started without the first of these variables, workers use glibc: with huge pages, which
+    # make faults rare, and one arena, because Train runs its loop in a thread of its own.
     "GLIBC_TUNABLES": ":".join(
         (
             "glibc.malloc.hugetlb=1",
@@ -32,7 +33,7 @@ ALLOCATOR = {
 
 
 def lane_allocator() -> dict[str, str]:
-    """The variables of a process that is not Ray's and shall get its memory, and keep compiled code, as a lane."""
+    """Variables for a process outside Ray that has to get its memory, and keep compiled code, as a lane does."""
     ray = importlib.util.find_spec("ray")
     assert ray is not None
     assert ray.origin is not None

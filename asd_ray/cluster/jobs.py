@@ -1,4 +1,4 @@
-"""A search as a job of a Ray cluster: sent there, followed from here, found again by the name of its run."""
+"""A search as a job of a Ray cluster: send it, follow it from here, find it again by the name of its run."""
 
 import logging
 import os
@@ -22,36 +22,36 @@ from asd_ray.errors import FAILED, INTERRUPTED, InputError
 
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-LIMIT = 100 * 2**20  # bytes of a request that the head takes
+LIMIT = 100 * 2**20  # the head takes requests of at most this many bytes
 LOOK_S = 1.0
-PATIENCE_S = 120.0  # without an answer: a laptop that wakes up, a tunnel that is set up again
+PATIENCE_S = 120.0  # a cluster may stay silent this long: a laptop wakes up, a tunnel is set up again
 TIMEOUT_S = 10.0
 _SDK = "ray.dashboard.modules.dashboard_sdk"
 _RUN = "asd_run"  # in a job's metadata: the run folder
 _REFUSED = re.compile(r"Request failed with status code (4\d\d)")  # as the job client words it
-# Ray tells of every file of ignored names.
+# Ray logs every file that it leaves out because of its name.
 for _name in (*LOUD_ABOUT_FILES, _SDK):
     logging.getLogger(_name).setLevel(logging.ERROR)
-# `ray job stop` is to a search what Ctrl-C is; it then needs a moment to end its lanes.
+# `ray job stop` acts on a search like Ctrl-C, and the search then needs a moment to end its lanes.
 _STOPPING = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrder:
-    """What is to be sent."""
+    """What to send to the cluster as a job."""
 
-    root: Path  # the folder that the job gets a copy of, and starts in
-    words: Sequence[str]  # the command line, from what Python runs on
+    root: Path  # the job gets a copy of this folder, and starts in it
+    words: Sequence[str]  # the command line after `python`
     run: str
     files: Sequence[str]  # paths below root that the command line names
     variables: Mapping[str, str]
 
 
 def connect(address: str, *, insecure: bool = False) -> JobSubmissionClient:
-    """The jobs of the cluster whose dashboard is at http(s)://host:port.
+    """A client for the jobs of the cluster whose dashboard is at http(s)://host:port.
 
-    Raises InputError when nothing answers, when it does not take our token, and when it would take anybody's word,
-    unless that is what is wanted (`insecure`).
+    Raises InputError when nothing answers, when the cluster does not accept our token, and when it asks nobody for
+    a token, unless `insecure` allows that.
     """
     address = address.rstrip("/")
     token = own_token()
@@ -74,7 +74,7 @@ def connect(address: str, *, insecure: bool = False) -> JobSubmissionClient:
 
 @contextmanager
 def _without_other_addresses() -> Iterator[None]:
-    """Ray's client would take an address of these variables in place of the one that it is given."""
+    """Hide the address variables: Ray's client would prefer their address to the one that it is given."""
     hidden = {name: os.environ.pop(name) for name in ADDRESS_VARIABLES if name in os.environ}
     try:
         yield
@@ -83,7 +83,7 @@ def _without_other_addresses() -> Iterator[None]:
 
 
 def _spare_the_proxy(address: str) -> None:
-    """Have requests to this machine itself go straight there, and to no proxy that the user's variables name."""
+    """Let requests to this machine bypass any proxy that the user's variables name."""
     if urlsplit(address).hostname in LOOPBACK:
         for name in ("NO_PROXY", "no_proxy"):
             os.environ[name] = ",".join(filter(None, [os.environ.get(name, ""), *LOOPBACK]))
@@ -91,7 +91,7 @@ def _spare_the_proxy(address: str) -> None:
 
 @contextmanager
 def _asking(address: str) -> Iterator[None]:
-    """Raises InputError for what keeps the cluster from answering."""
+    """Turns whatever keeps the cluster from answering into an InputError."""
     try:
         yield
     except AuthenticationError as error:
@@ -108,7 +108,7 @@ def _asking(address: str) -> Iterator[None]:
 
 
 def submit(client: JobSubmissionClient, order: JobOrder, *, on_event: Callable[[str], None]) -> str:
-    """Send the search, or find it if the very same one is there; the name of its job. Raises InputError."""
+    """Send the search, or find the same one running there; return the name of its job. Raises InputError."""
     entrypoint = shlex.join(["python", *order.words])
     for job in _jobs_of(client, order.run):
         if job.status.is_terminal():
@@ -137,14 +137,14 @@ def submit(client: JobSubmissionClient, order: JobOrder, *, on_event: Callable[[
 
 
 def how_to_stop(address: str, job: str) -> str:
-    """The command that ends a job; Ray's own shows the token only if it is told to."""
+    """The command that ends a job; `ray job stop` sends the token only if the variable tells it to."""
     return f"{MODE}=token ray job stop --address {address} {job}"
 
 
 def check_sent(root: Path, files: Sequence[str]) -> None:
-    """Raises InputError where a folder is too large to be sent, or lacks one of these files.
+    """Raises InputError if a folder is too large to send, or if one of these files would not be sent with it.
 
-    Files are named as the job will: as seen from the folder.
+    `files` are named as the job will name them: as seen from the folder.
     """
     files_there = [path for path in files_sent(root) if path.is_file()]
     sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in files_there}
@@ -166,7 +166,7 @@ def check_sent(root: Path, files: Sequence[str]) -> None:
 
 
 def _unsent(root: Path, name: str, sent: Collection[str]) -> str:
-    """Why a job would not find a file of this name; empty if it will."""
+    """Why a job would not find a file of this name; empty if the job will find it."""
     inside = os.path.relpath(root / name, root)
     if Path(inside).parts[0] == os.pardir:
         return f"lies outside of {root}, which is what is sent"
@@ -186,7 +186,7 @@ def find(client: JobSubmissionClient, run: str) -> str:
 
 
 def _jobs_of(client: JobSubmissionClient, run: str) -> list[JobDetails]:
-    """The jobs that searched a run folder, or the job of that name, the last one last."""
+    """The jobs that searched a run folder, or the job of that name; the latest comes last."""
     with _asking(client.get_address()):
         jobs = client.list_jobs()
     mine = [
@@ -198,10 +198,10 @@ def _jobs_of(client: JobSubmissionClient, run: str) -> list[JobDetails]:
 
 
 def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None]) -> int:
-    """Write what a job prints until it ends; its exit status.
+    """Write what a job prints until it ends; return its exit status.
 
-    A cluster that does not answer for a while is asked again. Raises InputError when it does not come back, does
-    not let us in any more, or knows no such job.
+    Ask again while the cluster does not answer. Raises InputError when it does not come back, does not let us in
+    any more, or knows no such job.
     """
     shown, heard = 0, time.monotonic()
     while True:
@@ -211,7 +211,7 @@ def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None
         except AuthenticationError:
             with _asking(client.get_address()):
                 raise
-        except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:  # the last: no 200
+        except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:  # RuntimeError: no 200
             _check_refused(client.get_address(), job, error)
             if time.monotonic() - heard > PATIENCE_S:
                 raise InputError(
@@ -229,7 +229,7 @@ def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None
 
 
 def _check_refused(address: str, job: str, error: Exception) -> None:
-    """Raises InputError where asking again is of no use."""
+    """Raises InputError if asking again is of no use."""
     refused = _REFUSED.match(str(error))
     if refused is None:
         return
@@ -249,5 +249,5 @@ def _exit_status(details: JobDetails, write: Callable[[str], None]) -> int:
         return INTERRUPTED
     if details.driver_exit_code:
         return int(details.driver_exit_code)
-    write(f"{details.message or details.error_type or 'the job failed'}\n")  # it never ran
+    write(f"{details.message or details.error_type or 'the job failed'}\n")  # the job never ran
     return FAILED

@@ -1,4 +1,4 @@
-"""Where in a cluster Ray puts things: what must outlive the nodes of the lanes stays on the node of the driver."""
+"""Where in a cluster Ray puts things: what must outlive the lanes' nodes stays on the driver's node."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ NODE_ID = "ray.io/node-id"  # the label that Ray gives every node
 
 
 def on_this_node() -> dict[str, str]:
-    """Labels by which Ray places an actor, a task or a bundle on the node of the caller."""
+    """Labels that make Ray place an actor, a task or a bundle on the caller's node."""
     return {NODE_ID: ray.get_runtime_context().get_node_id()}
 
 
 def living_nodes() -> list[dict[str, Any]]:
-    """What Ray says of the nodes that are there."""
+    """Ray's description of every node that is alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
 
@@ -29,10 +29,10 @@ def living_nodes() -> list[dict[str, Any]]:
 def seen_from_all_nodes(
     folder: Path, data: Path, address: str | None, *, on_event: Callable[[str], None]
 ) -> Iterator[Sight | None]:
-    """What workers look for before they train, on a cluster; None on this machine.
+    """On a cluster, the files that workers look for before they train; None on this machine.
 
-    `on_event` hears of nodes that do not answer. Raises InputError where one that is there does not see the
-    folder of the run, or a file of the data.
+    `on_event` hears about nodes that do not answer. Raises InputError if a node that answers does not see the run
+    folder, or a file of the data.
     """
     if address is None:
         yield None
@@ -48,12 +48,12 @@ def seen_from_all_nodes(
 
 
 def on_every_node(check: Callable[[], None]) -> list[str]:
-    """Have a check done on every living node; the addresses of those that do not answer, and are still there.
+    """Run a check on every living node; return the addresses of nodes that do not answer but are still there.
 
     Raises the first InputError.
     """
 
-    def look() -> None:  # Ray takes functions only, no methods
+    def look() -> None:  # Ray takes only functions as tasks, not methods
         check()
 
     task: Any = ray.remote(num_cpus=0, max_retries=0)(look)
@@ -70,8 +70,8 @@ def on_every_node(check: Callable[[], None]) -> list[str]:
 
 
 def quiet_data_context() -> Any:
-    """The settings of Ray Data in this process: without bars, and without a line at every start."""
-    from ray.data import DataContext  # most processes have no use for it
+    """Make Ray Data in this process show no bars, and print no line at every start; return its settings."""
+    from ray.data import DataContext  # imported late, because most processes do not need it
 
     context: Any = DataContext.get_current()
     context.enable_progress_bars = False
@@ -81,7 +81,7 @@ def quiet_data_context() -> Any:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """An InputError or EnvironmentFailure of a task comes as it was raised, however often Ray has wrapped it."""
+    """Raise an InputError or EnvironmentFailure of a task as it was, however often Ray has wrapped it."""
     try:
         yield
     except ray.exceptions.RayError as error:

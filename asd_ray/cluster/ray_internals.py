@@ -1,9 +1,9 @@
-"""Every private name of Ray that this project uses: of Ray 2.60, and looked for in no other file.
+"""Every private name of Ray that this project uses, as of Ray 2.60; no other file may use one.
 
 Ray promises nothing about these names. `BORROWED` says where each comes from and which behaviour we rely on;
-tests/cluster/test_ray_internals.py tries each of them against the Ray that is installed, and docs/next-ray.md says
-what to do with another one. Nothing of Ray is imported before it is needed: a process that asks for one name gets
-that one.
+tests/cluster/test_ray_internals.py tries each of them with the installed Ray, and docs/next-ray.md says what to do
+about another version. This module imports nothing from Ray before it is needed: a process that asks for one name
+imports only that one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -91,7 +91,7 @@ def __getattr__(name: str) -> Any:
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """A node that is started within the block listens on the loopback address alone.
+    """Make a node that starts within the block listen on the loopback address alone.
 
     Relied on: Ray does so where ENABLE_RAY_CLUSTER is false, as it is on macOS.
     """
@@ -103,18 +103,18 @@ def on_loopback() -> Iterator[None]:
 
 @contextmanager
 def without_processes(names: Iterable[str]) -> Iterator[None]:
-    """A node that is started within the block has none of these processes.
+    """Make a node that starts within the block start none of these processes.
 
-    Relied on: `Node` starts each of them by the method of that name, and works without.
+    Relied on: `Node` starts each of them by the method of that name, and works without them.
     """
     from ray._private import utils
     from ray._private.node import Node
 
     with ExitStack() as stack:
-        # Ray would import what a dashboard needs, for a second, to see whether it could have one.
+        # Ray would spend a second importing what a dashboard needs, to see whether it could have one.
         stack.enter_context(patch.object(utils, "get_dashboard_dependency_error", _wants_no_dashboard))
         for name in names:
-            stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # refuses unknown names
+            stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # patch refuses unknown names
         yield
 
 
@@ -124,10 +124,10 @@ def _wants_no_dashboard() -> ImportError:
 
 @contextmanager
 def unprinted(skipped: Pattern[str]) -> Iterator[None]:
-    """What workers write is not printed within the block, nor lines of Ray's that match.
+    """Within the block, print nothing that workers write, and no line of Ray's that matches `skipped`.
 
-    Relied on: Ray prints by this dispatcher and these filters, and reads its switch for the latter when it is
-    imported: a program that has imported it before has them set here.
+    Relied on: Ray prints through this dispatcher and these filters. It reads the variable that sets the filters
+    when it is imported, so they are set here for programs that have imported Ray before.
     """
     from ray._private import ray_logging
 
@@ -140,16 +140,16 @@ def unprinted(skipped: Pattern[str]) -> Iterator[None]:
 
 
 def count_cpus() -> float:
-    """The processors that a local Ray would give out, as a container limits them."""
+    """The number of processors that a local Ray would offer; it respects the limit of a container."""
     from ray._private.utils import get_num_cpus
 
     return float(get_num_cpus())
 
 
 def memory_in_use() -> tuple[int, int]:
-    """Bytes of this machine's memory that are in use, and all of them: those of the container, where there is one.
+    """The bytes of memory in use and in all: of the container if there is one, otherwise of this machine.
 
-    Relied on: Ray's memory monitor ends workers by these figures.
+    Relied on: Ray's memory monitor decides by these figures when to kill workers.
     """
     from ray._common.utils import get_system_memory
     from ray._private.utils import get_used_memory
@@ -181,10 +181,10 @@ OUT_OF_MEMORY = "its process ran out of memory"
 
 
 def mend_out_of_memory() -> None:
-    """Have Tune take an OutOfMemoryError for the death of one actor. Calling it again does nothing.
+    """Make Tune treat an OutOfMemoryError as the death of one actor. Calling it again does nothing.
 
     Ray's memory monitor answers with OutOfMemoryError, which is neither of the two kinds of error that Tune's
-    actor manager knows: it would raise RuntimeError out of `Tuner.fit`, and end the search for one trial.
+    actor manager knows: it would raise RuntimeError out of `Tuner.fit`, and one trial would end the search.
     """
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.exceptions import OutOfMemoryError, RayActorError
@@ -206,10 +206,10 @@ def mend_out_of_memory() -> None:
 
 
 def replace_synchronizer(of_one: Any, shut_down: Any) -> None:
-    """Put our class in the place of Train's actors at which workers wait for each other, and the way they end.
+    """Replace Train's class of actors at which workers wait for each other, and the function that ends them.
 
-    `of_one(train's)` makes ours. Relied on: a worker group makes them by this name in its module, and ends them by
-    that one in `state`.
+    `of_one` makes our class from Train's. Relied on: a worker group makes these actors by the first name below, in
+    its own module, and ends them by the second, in `state`.
     """
     group, state = (import_module(f"{_TRAIN}.execution.worker_group.{name}") for name in ("worker_group", "state"))
     vars(group)["SynchronizationActor"] = of_one(vars(group)["SynchronizationActor"])
@@ -222,7 +222,7 @@ LOUD_ABOUT_FILES = ("ray._private.runtime_env.packaging", "ray._private.runtime_
 
 
 def files_sent(root: Path) -> list[Path]:
-    """The files that a job's client would send of a folder: it alone knows which names it leaves out."""
+    """The files of a folder that Ray's job client would send: only the client knows which names it leaves out."""
     from ray._private.ray_constants import get_runtime_env_default_excludes
     from ray._private.runtime_env import packaging
 

@@ -1,4 +1,4 @@
-"""A quiet Ray: a local one started, sized and stopped here and nowhere else, or a cluster that is joined."""
+"""A quiet Ray: this module alone starts, sizes and stops a local Ray, or joins a cluster."""
 
 import logging
 import os
@@ -14,45 +14,45 @@ from asd_ray.cluster.tokens import local_token
 from asd_ray.errors import EnvironmentFailure, InputError
 from asd_ray.interrupts import own_signals
 
-# What a person cannot act on is not printed; what went wrong comes back as an exception. Some of these Ray reads
-# when it is imported, some when it starts, some when Tune and Train do: they hold for the length of a search.
+# With these variables Ray does not print what a person cannot act on; errors come back as exceptions. Ray reads
+# some when it is imported, some when it starts, some when Tune and Train start: they hold for a whole search.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_worker_niceness": "0",  # training is what the machine is for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "1",
-    # Workers that die are started anew; a trial that cannot go on says why, and a lane whose node has gone too.
+    # Train starts dead workers anew. A trial that cannot go on says why, and so does a lane whose node has gone.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|retries remaining|worker\\(s\\) .*killed"
     "|Raylet is terminated|has been marked dead|infeasible resource requests",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the driver as KeyboardInterrupt
-    "RAY_worker_maximum_startup_concurrency": "16",  # or Ray warns of the processes that it needs itself
-    "TUNE_MAX_PENDING_TRIALS_PG": "32",  # trials begin side by side, not one after the other; lanes limit them
+    "RAY_worker_maximum_startup_concurrency": "16",  # with fewer, Ray warns about processes of its own
+    "TUNE_MAX_PENDING_TRIALS_PG": "32",  # trials may begin side by side; the lanes limit their number
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy box takes its time
-    # Train is quick to notice a dead worker, and starts nothing that lanes do not need.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy machine is slow to start workers
+    # These make Train notice a dead worker quickly, and start nothing that lanes do not need.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",  # it would change the logging of the driver
-    # Reading clips is no reason for a cluster to grow: lanes are.
+    # A cluster shall grow for lanes, but not for reading clips.
     **{
         f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"
         for name in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
     },
 }
-# Processes of a node, each a second of a core, that a search on one machine has no use for: what prints the logs
-# of workers, what asks a cloud for nodes, and what is left of a dashboard that is off.
+# A search on one machine does not need these processes of a node, and each takes a second of a core: they print
+# the logs of workers, ask a cloud for nodes, and run what is left of a dashboard that is off.
 UNNEEDED = ("start_log_monitor", "start_monitor", "start_api_server")
 
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables of this process and of those that it starts, for the length of a block.
+    """Set variables of this process and of those that it starts, for the length of a block.
 
-    What is set already is the user's, and stays.
+    Variables that are set already belong to the user, and stay as they are.
     """
     new = [name for name in values if name not in os.environ]
     os.environ.update({name: values[name] for name in new})
@@ -65,7 +65,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def joined_ray(address: str) -> Iterator[None]:
-    """The cluster at an address (`auto`, or host:port) for the length of a block."""
+    """Join the cluster at an address (`auto`, or host:port) for the length of a block."""
     with environment(QUIET), warnings.catch_warnings():
         yield from _joined(address)
 
@@ -84,7 +84,7 @@ def _joined(address: str) -> Iterator[None]:
                 address=address,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                # Processes on other nodes do not inherit this one's environment.
+                # Processes on other nodes do not inherit the environment of this process.
                 runtime_env={"env_vars": {**QUIET, **ALLOCATOR}},
             )
     except ConnectionError as error:
@@ -101,9 +101,9 @@ def _joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def local_ray(*, cpus: int | None = None, object_store_bytes: int | None = None) -> Iterator[None]:
-    """Ray on this machine for the length of a block; joins one that is running in this process already.
+    """Ray on this machine for the length of a block; uses the Ray of this process if it has one already.
 
-    Raises EnvironmentFailure where it does not start: most often the machine is too busy.
+    Raises EnvironmentFailure if Ray does not start: most often the machine is too busy.
     """
     with environment(QUIET), warnings.catch_warnings():
         yield from _local(cpus, object_store_bytes)
@@ -129,7 +129,7 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
                     logging_level=logging.ERROR,
                     _temp_dir=str(session),
                 )
-        except Exception as error:  # Ray raises plain ones, with paragraphs of advice
+        except Exception as error:  # Ray raises plain Exceptions, with paragraphs of advice
             ray.shutdown()
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
             raise EnvironmentFailure(
@@ -144,13 +144,13 @@ def _local(cpus: int | None, object_store_bytes: int | None) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """For the length of a block: no bars, no logs of workers, no tracebacks of what is retried.
+    """Silence bars, logs of workers, and tracebacks of retried tasks, for the length of a block.
 
-    Also where somebody else has started Ray, and has it print what workers write.
+    This also works when somebody else has started Ray, and lets it print what workers write.
     """
     levels = {
-        # They say in which state they are, with tracebacks of what is retried; a lane that ends says why, and a
-        # trial that fails for good is reported with its reason.
+        # These loggers report their state, with tracebacks of what Ray retries. We need neither: a lane that ends
+        # says why, and the search reports a trial that fails for good with its reason.
         "ray.data": logging.ERROR,
         "ray.train": logging.CRITICAL,
         "ray.tune": logging.CRITICAL,

@@ -1,8 +1,8 @@
-"""The folder of a local Ray: sockets, logs, spilled objects. It is its user's alone, and gone afterwards.
+"""The folder of a local Ray: sockets, logs, spilled objects. Only its user can enter it; it is removed afterwards.
 
-The temporary folder belongs to everybody. So nothing there is trusted for its name: only a real folder of this
-user that no process holds is removed, and no link is followed. Ray opens its own folder to everybody (mode 0777),
-and what lies there is unpickled, or takes commands: so that folder lies in one that only its user may enter.
+Everybody can write to the temporary folder. So this module trusts nothing there for its name: it removes only a
+real folder of this user that no process holds, and follows no link. Ray opens its own folder to everybody (mode
+0777), and unpickles files or takes commands there: so that folder lies in one that only its user may enter.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from asd_ray.errors import InputError
 from asd_ray.files.locks import LOCK, folder_lock
 
 PREFIX = "asd_ray-"
-# Of a folder for sessions, in bytes: sockets have short paths, in which Ray's folders and names come last.
+# The longest path, in bytes, of a folder for sessions: paths of sockets are short, and Ray appends its own names.
 LONGEST = (103 if sys.platform == "darwin" else 107) - len(
     f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 )
@@ -27,13 +27,13 @@ LONGEST = (103 if sys.platform == "darwin" else 107) - len(
 
 @contextmanager
 def session_folder() -> Iterator[Path]:
-    """A folder for Ray, for the length of a block; those of killed searches are removed first.
+    """A folder for Ray, for the length of a block; removes the folders of killed searches first.
 
-    Raises InputError where no folder for temporary files will do.
+    Raises InputError if no folder for temporary files is suitable.
     """
     base = temporary_folder()
     _remove_stale(base)
-    # Under this name nobody takes it for stale; it gets its own once it is locked.
+    # Nobody takes the folder for stale under this name; it gets its final name once it is locked.
     fresh = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
     with folder_lock(fresh, mend="start the search again"):
         session = fresh.rename(base / fresh.name.removeprefix("."))
@@ -46,7 +46,10 @@ def session_folder() -> Iterator[Path]:
 
 
 def temporary_folder() -> Path:
-    """The first folder for temporary files whose path is short enough for sockets, and that is safe."""
+    """The first folder for temporary files with a path short enough for sockets.
+
+    Raises InputError if there is none, or if it is not safe.
+    """
     candidates = dict.fromkeys([Path(tempfile.gettempdir()), Path("/tmp")])
     short = [folder for folder in candidates if len(os.fsencode(folder)) <= LONGEST and os.access(folder, os.W_OK)]
     if not short:
@@ -67,11 +70,11 @@ def temporary_folder() -> Path:
 
 def _remove_stale(base: Path) -> None:
     for path in base.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # somebody else removes it at this moment, or holds it
+        with suppress(OSError):  # another process is removing the folder, or holds it
             status = path.lstat()
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 continue
-            # The lock, not a process's number, says who lives: containers that share a disk count processes apart.
+            # Trust the lock, not a process id: containers that share a disk number their processes separately.
             lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,16 +84,16 @@ def _remove_stale(base: Path) -> None:
 
 
 def compile_cache(otherwise: Path | None = None) -> dict[str, str]:
-    """Where torch keeps compiled code: below the user's own cache, or below `otherwise` where there is none.
+    """Where torch keeps compiled code: below the user's own cache, or in `otherwise` where there is none.
 
-    torch would take a folder of a predictable name in the temporary folder, where somebody else may have laid out
-    code to be loaded, and whose name needs an entry in the system's list of users.
+    By default torch uses a folder with a predictable name in the temporary folder. Somebody else may have put code
+    to be loaded there, and its name needs an entry in the system's list of users.
     """
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asd_ray" / "torch"
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         usable = cache.stat().st_uid == os.geteuid() and os.access(cache, os.W_OK)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
+    except (OSError, RuntimeError):  # there is no home folder, or it cannot be written
         usable = False
     if not usable and otherwise is None:
         return {}

@@ -1,7 +1,7 @@
-"""Whether every machine of a search sees the same files: one writes, the others read what it wrote.
+"""Checks whether every machine of a search sees the same files: one writes, the others read what it wrote.
 
-A run folder that lies on one machine's own disk looks like any other to a worker elsewhere: it would write its
-trials to a folder of that name on *its* disk, and the driver would miss them in the end.
+A worker elsewhere cannot tell that a run folder lies on the driver's own disk: the worker would write its trials
+to a folder of that name on *its* disk, and the driver would miss them in the end.
 """
 
 import os
@@ -20,14 +20,15 @@ MEND = "use s3://..., gs://..., or a folder of a disk that all nodes share"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What the driver wrote into the run folder, for the others to look for; and a file of the data."""
+    """A probe that the driver wrote into the run folder, and a file of the data: every machine must see both."""
 
     probe: Path
     word: str
-    data: Path  # a file that is there
+    data: Path  # a file that exists
 
     def check(self) -> None:
-        """Look for both from this machine, and write beside. Raises InputError that names what is not seen."""
+        """Look for both files from this machine, and write one beside the probe. Raises InputError naming what is
+        not seen."""
         machine = os.uname().nodename
         try:
             found = self.probe.read_text(encoding="ascii")
@@ -60,7 +61,7 @@ def _unseen(folder: Path, option: str, machine: str, why: str) -> InputError:
 
 @contextmanager
 def shown(folder: Path, data: Path) -> Iterator[Sight]:
-    """A probe in a run folder for the length of a block. Raises InputError where it cannot be written."""
+    """A probe in a run folder for the length of a block. Raises InputError if it cannot be written."""
     sight = Sight(probe=folder / f".seen-{secrets.token_hex(4)}", word=secrets.token_hex(16), data=data)
     write_whole(sight.probe, sight.word)
     try:

@@ -1,4 +1,4 @@
-"""The token that lets this user into Ray clusters: made if need be, readable by its owner alone.
+"""The token that lets this user into Ray clusters; it is made if need be, and only its owner can read it.
 
 Ray reads it from RAY_AUTH_TOKEN, from the file that RAY_AUTH_TOKEN_PATH names, or from ~/.ray/auth_token.
 """
@@ -15,23 +15,23 @@ MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def token_file() -> Path:
-    """Where the token is kept. Raises InputError where there is no home folder to keep it in."""
+    """The file that holds the token. Raises InputError if there is no home folder to keep it in."""
     try:
         return Path(os.environ.get(PATH) or Path.home() / ".ray" / "auth_token")
-    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+    except RuntimeError:  # HOME is not set, and the user is not in the system's list of users
         raise InputError(f"this user has no home folder to keep a token in; set HOME or {PATH}") from None
 
 
 def protect_token() -> None:
-    """Ray writes its token readable for everybody; only its owner needs it.
+    """Make the token's file readable by its owner alone; Ray writes it readable for everybody.
 
-    Raises InputError where others can read it and that cannot be changed. (A secret of Kubernetes is mounted
-    read-only, for the pod's group.)
+    Raises InputError if others can read or write the file and its mode cannot be changed. (Kubernetes mounts a
+    secret read-only, for the pod's group.)
     """
     path = token_file()
     try:
         mode = path.stat().st_mode if path.is_file() else 0
-    except OSError:  # not for us to see: nobody's token is shown by us then
+    except OSError:  # we cannot see the file, so we cannot expose its token either
         return
     if not mode & 0o077:
         return
@@ -46,7 +46,7 @@ def protect_token() -> None:
 
 
 def own_token() -> str:
-    """The token; one is made, in a file of mode 0600, where there is none. Raises InputError."""
+    """The token; if there is none, make one, in a file of mode 0600. Raises InputError."""
     given = os.environ.get(TOKEN, "").strip()
     if given:
         return given
@@ -73,10 +73,10 @@ def own_token() -> str:
 
 
 def local_token() -> dict[str, str]:
-    """Variables that give a local Ray its token: none where the user's file has one, which is made if need be.
+    """Variables that give a local Ray its token: none if Ray finds the user's own, which is made if need be.
 
-    Ray would make that file itself, readable for everybody until we come. Where none can be kept, a token of this
-    process will do: nobody else has to know it.
+    Ray would make that file itself, and everybody could read it until we change its mode. If no file can be kept,
+    a token of this process is enough: nobody else has to know it.
     """
     try:
         own_token()
@@ -87,5 +87,5 @@ def local_token() -> dict[str, str]:
 
 @cache
 def _token_of_process() -> str:
-    """The same for every Ray that this process starts: Ray's client reads it once."""
+    """A token that is the same for every Ray that this process starts, because Ray's client reads it only once."""
     return secrets.token_hex(32)

@@ -144,7 +144,7 @@ class Mailbox:
         await self._notify()
 
     async def stumbled(self, why: str) -> bool:
-        """Note that a worker failed before its hello. STUMBLES in a row close the mailbox; True if it is closed."""
+        """Note that a worker failed before its hello. STUMBLES in a row close the mailbox; True once closed."""
         self._stumbles += 1
         if self._stumbles >= STUMBLES:
             await self.close(Closing(LaneEnd.NOT_STARTED, why))
