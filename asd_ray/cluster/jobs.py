@@ -211,7 +211,8 @@ def follow(client: JobSubmissionClient, job: str, *, write: Callable[[str], None
         except AuthenticationError:
             with _asking(client.get_address()):
                 raise
-        except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:  # RuntimeError: no 200
+        except (requests.exceptions.RequestException, ConnectionError, RuntimeError) as error:
+            # The job client raises RuntimeError for every status other than 200.
             _check_refused(client.get_address(), job, error)
             if time.monotonic() - heard > PATIENCE_S:
                 raise InputError(

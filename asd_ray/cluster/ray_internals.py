@@ -114,7 +114,8 @@ def without_processes(names: Iterable[str]) -> Iterator[None]:
         # Ray would spend a second importing what a dashboard needs, to see whether it could have one.
         stack.enter_context(patch.object(utils, "get_dashboard_dependency_error", _wants_no_dashboard))
         for name in names:
-            stack.enter_context(patch.object(Node, name, lambda node, **options: None))  # patch refuses unknown names
+            # `patch.object` raises for a name that this Ray does not know.
+            stack.enter_context(patch.object(Node, name, lambda node, **options: None))
         yield
 
 

@@ -33,14 +33,14 @@ _SPLIT = "half of the test clips of each machine id choose, the others report"
 
 
 def print_forecast(forecast: Forecast, console: Console) -> None:
-    """Clips, classes, studies, space, lanes, time and memory."""
+    """Print the forecast: clips, classes, studies, space, lanes, time and memory."""
     console.print(_clips_table(forecast))
     for line in _lines(forecast):
         console.print(line, soft_wrap=True)
 
 
 def _clips_table(forecast: Forecast) -> Table:
-    """Per machine id: clips to train on, held out, that choose, and that report."""
+    """The number of training, held-out, choosing and reporting clips of each machine id."""
     listed, roles = forecast.listed, forecast.roles
     by_split = Counter(_rows(listed.clips, "machine_type", "machine_id", "split"))
     choosing = Counter(_rows(roles.filter(roles.column("chooses")), "machine_type", "machine_id", "is_anomaly"))
@@ -108,7 +108,7 @@ def _lines(forecast: Forecast) -> Iterator[str]:
 
 
 def _not_reportable(forecast: Forecast) -> Iterator[str]:
-    """Machine types whose best config nobody could judge afterwards, and why."""
+    """A line for each machine type whose best config nobody could judge afterwards, with the reason."""
     reporting = forecast.roles.filter(forecast.roles.column("reports")).to_pylist()
     for name in forecast.searched:
         labels = [(row["machine_id"], row["is_anomaly"]) for row in reporting if row["machine_type"] == name]
@@ -157,7 +157,7 @@ def _pace(forecast: Forecast) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """In words, two figures at most.
+    """A time in words, with two figures at most.
 
     >>> duration(42), duration(130), duration(4000), duration(400_000)
     ('42 s', '2 min', '1.1 hours', '4.6 days')

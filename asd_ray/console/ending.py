@@ -1,4 +1,4 @@
-"""What a search says at its end: the winners, where the report is, what to do next."""
+"""What a search prints at its end: the winners, where the report is, and what to do next."""
 
 import shlex
 import sys

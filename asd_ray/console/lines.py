@@ -1,4 +1,4 @@
-"""One line per event: what is seen of a search where there is no terminal."""
+"""One line per event: how a search shows its progress if standard output is not a terminal."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from asd_ray.search.events import Ended, Event
 
 
 class View(Protocol):
-    """Shows what a search tells while it runs; entered for that time."""
+    """Shows the events of a search; entered as a context while the search runs."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -18,11 +18,11 @@ class View(Protocol):
     ) -> None: ...
     def on_event(self, event: Event) -> None: ...
     def say(self, farewell: str) -> None:
-        """What to say to Ctrl-C, from the handler of its signal."""
+        """Show a farewell after Ctrl-C; the handler of its signal calls this."""
 
 
 class Lines:
-    """A view of lines on standard output."""
+    """A view that prints lines on standard output."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._began = clock, clock()
@@ -31,7 +31,7 @@ class Lines:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is held."""
+        """Do nothing: this view holds nothing that it must release."""
 
     def on_event(self, event: Event) -> None:
         line = line_of(event, self._clock() - self._began)
@@ -43,7 +43,7 @@ class Lines:
 
 
 def line_of(event: Event, seconds: float) -> str:
-    """An event in a line, `seconds` after the search began; empty for what is no news."""
+    """The line for an event, `seconds` after the search began; empty for an event that is not news."""
     if isinstance(event, str):
         return f"{seconds:5.0f} s  {event}"
     if not isinstance(event, Ended):

@@ -20,14 +20,14 @@ from asd_ray.console.progress import AtWork, Progress
 from asd_ray.deadline import Deadline
 from asd_ray.search.events import Event
 
-PER_SECOND = 2.0  # drawings; the machine is for training
-OTHER_ROWS = 9  # of the view: headings, counts, the bar
+PER_SECOND = 2.0  # drawings: few, because the machine is for training
+OTHER_ROWS = 9  # rows for headings, counts and the bar
 LEAST_ROWS = 3
 BAR = 20
 
 
 class LiveView:
-    """Draws the present state in place, below a line for every trial that has ended."""
+    """Draws the present state in place, below one line for each trial that has ended."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class LiveView:
     ) -> None:
         self._progress, self._console, self._deadline = progress, console, deadline or Deadline()
         self._clock, self._began = clock, clock()
-        self._lock = threading.Lock()  # events come while a thread of the Live draws
+        self._lock = threading.Lock()  # events arrive while a thread of the Live draws
         self._farewell = ""
         self._live = Live(self, console=console, refresh_per_second=PER_SECOND, transient=True)
 
@@ -52,18 +52,18 @@ class LiveView:
     ) -> None:
         self._live.stop()
         if self._farewell:
-            print(self._farewell, file=sys.stderr)  # what was drawn of it is wiped
+            print(self._farewell, file=sys.stderr)  # the Live has wiped its own drawing of it
 
     def on_event(self, event: Event) -> None:
         now = self._clock()
         with self._lock:
             self._progress.take(event, now=now)
-        # Without the lock: drawing takes the Live's own one first.
+        # Do not hold the lock here: a drawing thread takes the Live's own lock before this one.
         if line := line_of(event, now - self._began):
             self._console.print(line, markup=False, highlight=False)
 
     def say(self, farewell: str) -> None:
-        """Drawn within half a second: a handler of a signal may not print."""
+        """Have the Live draw it within half a second, because a handler of a signal may not print."""
         self._farewell = farewell
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -124,7 +124,7 @@ def lanes_table(progress: Progress, *, rows: int, now: float) -> RenderableType:
 
 
 def place_of(trial: AtWork) -> tuple[bool, str, float]:
-    """In the order of their lanes, those last that have none yet."""
+    """The sort key of trials: by lane; trials that have no lane yet come last."""
     return (not trial.lane, short(trial.lane).zfill(9), trial.began)
 
 
@@ -158,7 +158,7 @@ def time_left(progress: Progress, now: float, deadline: Deadline) -> str:
 
 
 def short(lane: str) -> str:
-    """A lane's name without what tells it from those of other searches.
+    """A lane's number: its name without the part that distinguishes it from lanes of other searches.
 
     >>> short("lane-3-0f1e2d3c")
     '3'
@@ -167,7 +167,7 @@ def short(lane: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time in words of two units at most.
+    """A time in words, with two units at most.
 
     >>> [span(seconds) for seconds in (7.2, 95, 3 * 3600 + 120, 50 * 3600)]
     ['7 s', '1 min 35 s', '3 h 2 min', '2 d 2 h']
@@ -182,5 +182,5 @@ def span(seconds: float) -> str:
 def open_view(progress: Progress, *, deadline: Deadline | None = None) -> View:
     """The view that suits standard output."""
     console = Console()
-    live = sys.stdout.isatty() and console.is_interactive  # not by FORCE_COLOR, which means files too
+    live = sys.stdout.isatty() and console.is_interactive  # FORCE_COLOR alone does not count: it is for files, too
     return LiveView(progress, console, deadline=deadline) if live else Lines()

@@ -1,4 +1,4 @@
-"""How far a search is, counted from what it tells: plain arithmetic, with the clock handed in."""
+"""How far a search has come, counted from its events: plain arithmetic; the caller hands in the time."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class AtWork:
     """A trial that runs now."""
 
     name: str
-    clips: int  # that it trains on in an epoch
+    clips: int  # how many it trains on in an epoch
     began: float
     lane: str = ""
     epoch: int = 0  # the last one that ended; 0: none yet
@@ -26,9 +26,9 @@ class Progress:
     """The present state of one call of a search. Times are seconds on any clock that only goes forward."""
 
     def __init__(self, *, epochs: int, train_clips: Mapping[str, int]) -> None:
-        """`epochs`: of a trial that is not pruned; `train_clips`: training clips of each machine type."""
+        """`epochs` of a trial that is not pruned; `train_clips`: the number of training clips per machine type."""
         self.epochs, self._train_clips = epochs, train_clips
-        self.stage = "starting"  # or the latest line
+        self.stage = "starting"  # later the latest line of the search
         self.planned = False
         self.confirming = False
         self.earlier = 0
@@ -61,13 +61,13 @@ class Progress:
         self.total, self.earlier = event.total, event.earlier
         self.best = dict(event.best)
         self.counts.clear()
-        self._durations.clear()  # trainings that confirm are never pruned
+        self._durations.clear()  # those of trials say little: no training that confirms is pruned
 
     def _note_epoch(self, event: EpochDone, *, now: float) -> None:
         trial, report = self.at_work[event.name], event.report
         seconds: float = report.seconds
         if not trial.epoch:
-            trial.began = max(trial.began, now - seconds)  # it may have waited for its lane to come up
+            trial.began = max(trial.began, now - seconds)  # it may have waited before for its lane to come up
         trial.epoch, trial.epoch_seconds = report.epoch, seconds
         trial.train_loss, trial.lane = report.train_loss, event.lane
 
@@ -86,7 +86,7 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Trials that are still to end, running ones included."""
+        """How many trials have not ended yet, running ones included."""
         return max(0, self.total - self.ended)
 
     @property
@@ -95,18 +95,18 @@ class Progress:
 
     @property
     def epochs_per_second(self) -> float:
-        """Of all lanes together, each as fast as in its last epoch."""
+        """The speed of all lanes together, each as fast as in its last epoch."""
         return sum(1 / trial.epoch_seconds for trial in self.at_work.values() if trial.epoch_seconds)
 
     @property
     def clips_per_second(self) -> float:
-        """Training clips, of all lanes together."""
+        """Training clips per second of all lanes together."""
         return sum(trial.clips / trial.epoch_seconds for trial in self.at_work.values() if trial.epoch_seconds)
 
     def seconds_left(self, *, now: float) -> float | None:
-        """Until all trials have ended, if they take as long as those before did; None before anything tells.
+        """The time until all trials have ended, if they take as long as earlier ones; None before any estimate.
 
-        Before a first trial has ended the running ones tell, as if none would be pruned.
+        Before the first trial has ended, the running trials give the estimate, as if none would be pruned.
         """
         measured = [trial.epoch_seconds for trial in self.at_work.values() if trial.epoch_seconds]
         if not self._durations and not measured:

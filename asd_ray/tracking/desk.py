@@ -1,4 +1,4 @@
-"""Where a tracker sits: in a thread of its own, so that it can neither stop nor slow the search."""
+"""A desk runs a tracker in a thread of its own, so that the tracker can neither stop nor slow the search."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +12,14 @@ from asd_ray.search.events import Begun, Ended, EpochDone, Event, OnEvent
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.tracker import Tracker, values_of
 
-PATIENCE_S = 30.0  # with a tracker that is behind when the search ends
+PATIENCE_S = 30.0  # the search waits so long at its end for a tracker that is behind
 CTRL_C_PATIENCE_S = 3.0
-LONGEST = 160  # characters of an error
+LONGEST = 160  # characters of an error that are shown
 
 
 @contextmanager
 def tracked(trackers: Sequence[Tracker], folder: Path, run: Run, on_event: OnEvent) -> Iterator[OnEvent]:
-    """What to call instead of `on_event`, for the length of a search: that and all trackers."""
+    """A function to call instead of `on_event` during a search: it tells `on_event` and all trackers."""
     desks = [Desk(tracker, folder, run, warn=on_event) for tracker in trackers]
 
     def on_event_of_all(event: Event) -> None:
@@ -39,17 +39,17 @@ def tracked(trackers: Sequence[Tracker], folder: Path, run: Run, on_event: OnEve
 
 
 class Desk:
-    """Hands a tracker what is told, in order. After an error it gets nothing more, and one line says why."""
+    """Hands events to a tracker, in order. After an error the tracker gets no more, and one line says why."""
 
     def __init__(self, tracker: Tracker, folder: Path, run: Run, *, warn: Callable[[str], None]) -> None:
         self._tracker, self._warn = tracker, warn
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
-        self._held: dict[str, int] = {}  # trial -> last epoch in the books
+        self._held: dict[str, int] = {}  # trial -> last epoch that the tracker has
         self._thread = threading.Thread(target=self._run, args=(folder, run), daemon=True, name=tracker.name)
         self._thread.start()
 
     def put(self, event: Event | None) -> None:
-        """None: the call ends."""
+        """Queue an event; None says that the call ends."""
         self._queue.put(event)
 
     def join(self, patience: float) -> None:
@@ -64,7 +64,7 @@ class Desk:
             self._tracker.begin(folder, run)
             while (event := self._queue.get()) is not None:
                 self._pass_on(event)
-        except Exception as error:  # of any kind: books are not worth a search
+        except Exception as error:  # whatever it is: no error of a tracker may end a search
             said = shorten(hide_passwords(str(error).strip() or type(error).__name__), LONGEST, placeholder=" ...")
             self._warn(f"{self._tracker.name}: {said}; the search goes on without it")
             with suppress(Exception):

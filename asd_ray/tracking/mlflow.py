@@ -1,6 +1,6 @@
-"""MLflow: an experiment per run folder, a run per trial. Extra `mlflow`.
+"""MLflow: an experiment per run folder, a run per trial. Needs the extra `mlflow`.
 
-Signing in is MLflow's own affair: MLFLOW_TRACKING_USERNAME and the like.
+MLflow itself handles signing in, by MLFLOW_TRACKING_USERNAME and similar variables.
 """
 
 import logging
@@ -16,12 +16,12 @@ from asd_ray.search.events import Begun, Ended
 from asd_ray.search.runfolder import Run
 from asd_ray.tracking.tracker import key_of
 
-KEY = "asd_ray.trial"  # tag that finds a trial again
+KEY = "asd_ray.trial"  # the tag by which we find a trial again
 SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # half a minute; by default it is minutes before it is told
-    # A thread of it changes the environment, in which others stumble who read it meanwhile.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # gives up after half a minute; by default it tries for minutes
+    # A thread of the telemetry changes the environment, which can break threads that read it meanwhile.
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines per trial that ends, where it talks to a server
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else a server makes it print two lines per finished trial
 }
 STEPS = "train_loss"  # known after every epoch
 
@@ -30,9 +30,9 @@ class MLflow:
     name = "MLflow"
 
     def __init__(self, uri: str, *, writes: bool = True) -> None:
-        """Raises InputError without the package mlflow, or for a URI that it does not take.
+        """Raises InputError if the package mlflow is missing, or does not accept the URI.
 
-        `writes`: without, nothing is logged later, and nothing is made now.
+        `writes=False` says that nothing will be logged, so that this creates no database.
         """
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
@@ -91,7 +91,7 @@ class MLflow:
 
 
 def _allowed(name: str) -> str:
-    """A name of a metric as MLflow takes it; machine types are named by folders.
+    """A metric's name as MLflow accepts it; it may hold any folder's name, as folders name machine types.
 
     >>> _allowed("auc/valve (old)")
     'auc/valve _old_'
@@ -100,7 +100,7 @@ def _allowed(name: str) -> str:
 
 
 def _is_database(uri: str) -> bool:
-    """Whether MLflow makes its tables there as soon as it looks.
+    """Whether a URI is a database, in which MLflow creates its tables at the first access.
 
     >>> _is_database("sqlite:///mlflow.db"), _is_database("https://mlflow.example.org")
     (True, False)

@@ -1,10 +1,10 @@
 """TensorBoard event files, one folder per trial: `tensorboard --logdir runs/first/tensorboard`.
 
-Without TensorBoard: tensorboardX writes its format. Everything is written in the caller's thread, so that a full
-disk is an exception there, not a traceback of another thread.
+This needs no TensorBoard: tensorboardX writes its format. The tracker writes everything in the caller's thread, so
+that a full disk raises an exception there, instead of a traceback in another thread.
 
-tensorboardX imports torch and boto3, three seconds of a processor. So it is imported when the first trial begins:
-a search makes its tracker before it starts Ray, and a call that finds nothing to do has no trial.
+tensorboardX imports torch and boto3, which takes three seconds of a processor. So the tracker imports it when the
+first trial begins: a search makes its tracker before it starts Ray, and a call with nothing to do has no trial.
 """
 
 import time
@@ -32,7 +32,7 @@ class TensorBoard:
         self._open: dict[str, EventsWriter] = {}
 
     def begin_trial(self, trial: Begun) -> int:
-        """Anew: a trial that goes on tells all its epochs again."""
+        """Begin the trial's folder anew: a trial that goes on reports all its epochs again."""
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.summary import hparams
 

@@ -1,4 +1,4 @@
-"""What a tracker is, and the numbers that it gets."""
+"""The interface of a tracker, and the numbers that it gets."""
 
 import hashlib
 import math
@@ -15,9 +15,9 @@ CURVES = ("train_loss", "valid_loss", "valid_accuracy", "learning_rate", "second
 
 
 class Tracker(Protocol):
-    """Keeps books of one call of a search. Its methods are called one at a time, from one thread.
+    """Records one call of a search. A desk calls its methods one at a time, from one thread.
 
-    It may raise anything: the search goes on without it.
+    It may raise anything: the search then goes on without it.
     """
 
     name: str
@@ -25,19 +25,19 @@ class Tracker(Protocol):
     def begin(self, folder: Path, run: Run) -> None: ...
 
     def begin_trial(self, trial: Begun) -> int:
-        """The last epoch that the books hold already, of an earlier call; 0: none."""
+        """Begin a trial, and return its last epoch that the tracker has from an earlier call; 0 if none."""
 
     def epoch(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
-        """Epochs of a trial come in their order, each once."""
+        """Record an epoch. The epochs of a trial come in order, each once."""
 
     def end_trial(self, trial: Ended) -> None: ...
 
     def end(self) -> None:
-        """The call ends; trials that have not are gone on with by another."""
+        """End the call; a later call goes on with the trials that have not ended."""
 
 
 def values_of(report: EpochReport) -> dict[str, float]:
-    """The numbers of an epoch by name, `auc/fan` say; only those that are defined."""
+    """The numbers of an epoch by name, for example `auc/fan`; only those that are defined."""
     found: dict[str, float | None] = {name: getattr(report, name) for name in CURVES}
     found |= {f"objective/{name}": value for name, value in report.objective.items()}
     for name, metrics in report.choosing.items():
@@ -46,7 +46,7 @@ def values_of(report: EpochReport) -> dict[str, float]:
 
 
 def key_of(folder: Path, name: str) -> str:
-    """What a trial is known by in books that hold many runs: the same in every call.
+    """A key for a trial in a tracker that holds many runs; it is the same in every call.
 
     >>> len(key_of(Path("runs/first"), "fan-3"))
     16

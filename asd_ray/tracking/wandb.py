@@ -1,7 +1,7 @@
-"""Weights & Biases: a group per run folder, a run per trial, in the project asd_ray. Extra `wandb`.
+"""Weights & Biases: a group per run folder, a run per trial, in the project asd_ray. Needs the extra `wandb`.
 
-Its own variables say the rest: WANDB_MODE=offline keeps files to be sent later (`wandb sync`), WANDB_PROJECT and
-WANDB_ENTITY say where to.
+Its own variables set the rest: WANDB_MODE=offline keeps files to send later (`wandb sync`), and WANDB_PROJECT and
+WANDB_ENTITY say where to send them.
 """
 
 import os
@@ -20,7 +20,7 @@ class WandB:
     name = "Weights & Biases"
 
     def __init__(self) -> None:
-        """Raises InputError without the package wandb, or when nobody has signed in and it is not offline."""
+        """Raises InputError if the package wandb is missing, or if nobody has signed in and it is not offline."""
         try:
             import wandb
         except ImportError:
@@ -34,7 +34,7 @@ class WandB:
         self._folder = folder
         self._open: dict[str, Any] = {}
         self._score = run.config.score.objective
-        # Neither this process's output, nor the machine's state, nor the folder's code is the search's to send.
+        # A search must not send this process's output, the machine's state, or the code in the folder.
         self._settings = self._wandb.Settings(
             silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False, disable_code=True
         )
@@ -52,7 +52,7 @@ class WandB:
             settings=self._settings,
         )
         self._open[trial.name] = run
-        return max(0, int(run.step) - 1)  # the next step to log; offline nothing is known of earlier calls
+        return max(0, int(run.step) - 1)  # `step` is the next one to log; offline, wandb knows no earlier calls
 
     def epoch(self, name: str, epoch: int, values: Mapping[str, float]) -> None:
         self._open[name].log(dict(values), step=epoch)

@@ -1,7 +1,8 @@
-"""The mean of a module's weights over the steps of its training: steadier than the last ones.
+"""The mean of a module's weights over the steps of its training, which is steadier than the last weights.
 
-Source: OS-SCL's code averages with a decay of 0.9999, half of it over 7,000 steps. A short training would never
-forget how it began, so the decay rises to that as (1 + step) / (10 + step), as TensorFlow's moving average does.
+Source: OS-SCL's code averages with a decay of 0.9999, so half of the mean comes from the last 7,000 steps. A short
+training would never forget its beginning, so here the decay rises to 0.9999 as (1 + step) / (10 + step), as in
+TensorFlow's moving average.
 """
 
 import copy
@@ -14,9 +15,9 @@ DECAY = 0.9999
 
 
 class Mean:
-    """A copy of a module that `update` keeps at the mean; buffers are copied as they are.
+    """A copy of a module that holds the mean of its weights and the latest values of its buffers.
 
-    torch's AveragedModel would wait for the GPU in every step, to see whether it is the first.
+    torch's AveragedModel would wait for the GPU in every step, to see whether the step is the first.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -24,7 +25,7 @@ class Mean:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """After a step of the optimizer."""
+        """Take in the weights; call it after each step of the optimizer."""
         self.steps += 1
         decay = min(DECAY, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)

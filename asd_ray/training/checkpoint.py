@@ -1,10 +1,10 @@
-"""A trial's state on disk: written beside and renamed, the one before kept.
+"""A trial's state on disk: `save` writes it to a new file, renames that, and keeps the state before it.
 
-A state that is damaged, or that another version wrote, is passed over as if it were not there: training is exactly
-repeatable, so beginning anew costs time and nothing else.
+`load` ignores a state that is damaged or that another version wrote: training is exactly repeatable, so beginning
+anew costs time and nothing else.
 
-torch's archive carries a CRC-32 of every record, but not of what lies between them, and torch.load checks
-neither: a flipped bit could pass unseen. So a SHA-256 of the whole archive follows it; torch.load reads past it.
+torch's archive holds a CRC-32 of every record, but not of the bytes between them, and torch.load checks neither: a
+flipped bit could go unnoticed. So a SHA-256 of the whole archive follows it; torch.load ignores these extra bytes.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 
 from asd_ray.files.writing import writing
 
-FORMAT = 2  # raise it when what a state holds changes
+FORMAT = 2  # raise it when the contents of a state change
 _FORMAT_KEY = "format"
 _MARK = b"sha256:"
 _TRAILER = len(_MARK) + hashlib.sha256().digest_size
@@ -23,7 +23,7 @@ _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write the state; the one before becomes `<name>.previous`. Raises InputError when the disk fails."""
-    import torch  # late, as below: whoever reads no state is spared its seconds
+    import torch  # imported late, here and below: it takes seconds, and many processes read no state
 
     archive = io.BytesIO()
     torch.save({**state, _FORMAT_KEY: FORMAT}, archive)
@@ -38,7 +38,7 @@ def previous(path: Path) -> Path:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The newest whole state of this version: the file, or else the one before it; None when there is neither."""
+    """The newest undamaged state of this version: the file's, or else the one before it; None if neither is."""
     for candidate in (path, previous(path)):
         state = _load_one(candidate)
         if state is not None:
@@ -47,9 +47,9 @@ def load(path: Path) -> dict[str, Any] | None:
 
 
 def load_final(path: Path, *, epochs: int) -> dict[str, Any] | None:
-    """The state that a training of so many epochs ended with; None where it is gone or damaged.
+    """The state that a training ended with after `epochs` epochs; None if it is gone or damaged.
 
-    The one before it would do to train on from, but it is another network than the one that was judged.
+    Training could go on from the state before it, but that is another network than the one that was judged.
     """
     state = _load_one(path)
     return state if state is not None and state["epoch"] == epochs else None
@@ -66,7 +66,7 @@ def _unpack(data: bytes) -> dict[str, Any] | None:
 
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError):  # of what another torch wrote
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError):  # another torch wrote it
         return None
     if not isinstance(state, dict) or state.pop(_FORMAT_KEY, None) != FORMAT:
         return None
@@ -74,7 +74,7 @@ def _unpack(data: bytes) -> dict[str, Any] | None:
 
 
 def _read_whole(path: Path) -> bytes | None:
-    """The archive, if it is there and as it was written."""
+    """The archive; None if it is missing or differs from what was written."""
     try:
         content = path.read_bytes()
     except OSError:

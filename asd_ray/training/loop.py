@@ -1,6 +1,6 @@
 """One trial's epochs in plain torch: no ray, no logger, no clock. The loop yields, the caller reports.
 
-Everything random in an epoch follows from (seed, epoch), so a trial that goes on from its state after epoch n
+All randomness in an epoch follows from (seed, epoch). So a trial that goes on from its state after epoch n
 computes, on a CPU, bit for bit what it would have computed without the break.
 
 Axes: B batch, E embedding, K columns of a readout, N clips.
@@ -26,8 +26,8 @@ from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import Reading, Scored, Scorer
 from asd_ray.training.step import batch_loss, compiled_batch_loss, compiles
 
-# Clips scored at once. On a GPU fewer leave it idle; on a CPU torch does without oneDNN for convolutions of fewer,
-# and more are no faster.
+# Clips scored at once. Fewer would leave a GPU idle. On a CPU torch would not use oneDNN for convolutions of fewer
+# clips, and more clips are no faster.
 SCORING_BATCH = {"cpu": 16, "cuda": 256}
 
 
@@ -37,12 +37,12 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochResult:
-    """What an epoch gave; `scored` where scoring was asked for."""
+    """What an epoch gave; `scored` is None unless the caller asked for scoring after this epoch."""
 
     epoch: int
     learning_rate: float
     train_loss: float
-    valid_loss: float | None  # None: no clips were held out
+    valid_loss: float | None  # None if no clips are held out
     valid_accuracy: float | None
     scored: Scored | None = None
 
@@ -61,7 +61,7 @@ def learning_rate(train: TrainConfig, epoch: int) -> float:
 
 
 class Training:
-    """The system's module, optimizer and place in the schedule of one trial."""
+    """One trial's module, its optimizer, and the epoch that it has reached."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Training:
         world: int = 1,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
-        """`wrap` makes the module data-parallel; rank and world say which part of each batch is ours.
+        """`wrap` makes the module data-parallel; `rank` and `world` say which part of each batch is ours.
 
-        `systems`: whose log-mels the clips have, this one's among them; none: this one's alone.
+        The clips carry the log-mels of all `systems`, this trial's among them; if empty, of its own system alone.
         """
         self.config, self.clips, self.machine_types = config, clips, tuple(machine_types)
         self.device = device or torch.device("cpu")
@@ -89,7 +89,7 @@ class Training:
         self.module = build_module(
             config.model.name, width=config.model.width, class_types=clips.labels.class_types(num_classes)
         ).to(self.device)
-        # Channels innermost is how both CPUs and GPUs convolve fastest.
+        # CPUs and GPUs convolve fastest with channels innermost.
         self.module.to(memory_format=torch.channels_last)
         self.trained = wrap(self.module)
         self._mean = Mean(self.module) if self.system.averages else None
@@ -112,13 +112,13 @@ class Training:
 
     @property
     def pretrains(self) -> bool:
-        """Whether this epoch is of the first of two stages."""
+        """Whether this epoch belongs to pretraining, the first of two stages."""
         return self.epoch <= self._pretraining_epochs
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on; readable with weights_only."""
+        """All that the next epoch depends on; torch can load it with weights_only."""
         return {
-            "module": self.module.state_dict(),  # what is read, and handed over
+            "module": self.module.state_dict(),  # scores and is handed over; a mean replaces it below
             **({} if self._mean is None else {"trained": self.module.state_dict(), **self._mean.state_dict()}),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
@@ -133,11 +133,11 @@ class Training:
 
     @property
     def reads(self) -> nn.Module:
-        """The module that scores and is handed over: the trained one, or its mean."""
+        """The module that scores and that the search hands over: the trained one, or its mean."""
         return self.module if self._mean is None else self._mean.module
 
     def train_epoch(self) -> float:
-        """One pass over the training clips; the mean loss. Raises DivergedError."""
+        """Train on every training clip once; return the mean loss. Raises DivergedError."""
         train = self.config.train
         self.epoch += 1
         rng = np.random.default_rng([train.seed, self.epoch])
@@ -152,7 +152,7 @@ class Training:
         )
         for batch in batches:
             size = len(batch.class_B)
-            total += self._step(batch, rng) * size  # stays on the device: no waiting inside an epoch
+            total += self._step(batch, rng) * size  # stays on the device, so no step waits for it
             count += size
         mean = total.item() / count
         if not math.isfinite(mean):
@@ -160,11 +160,11 @@ class Training:
         return mean
 
     def _step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Loss and update on this rank's part of a batch."""
+        """Update the module on this rank's part of a batch; return the loss."""
         train, size = self.config.train, len(batch.class_B)
         mix_prob = self.loss.mix_prob if self.system.loss.mixes else 0.0
         mix = draw_mix(rng, size, mixup_alpha=self.loss.mixup_alpha, mix_prob=mix_prob)
-        # A compiled step is for one size of batch; the last of an epoch may have another.
+        # A compiled step works for one batch size only, and the last batch of an epoch may have another.
         compiled = self.compiled and size == train.batch_size
         loss_of = compiled_batch_loss(self.device.type) if compiled else batch_loss
         loss = loss_of(
@@ -184,11 +184,11 @@ class Training:
         return loss.detach()
 
     def _own(self, batch: Batch) -> Batch:
-        """With the log-mel of this system alone, on the device of the network."""
+        """The batch with the log-mel of this system alone, on the network's device."""
         return batch._replace(sgram_BFT=batch.sgram_BFT[:, self._rows]).to(self.device)
 
     def read(self, index_N: Index) -> Reading:
-        """What the module, as it is now, says of clips, and their classes."""
+        """The present module's outputs for these clips, and their classes."""
         module = folded(self.reads)
         batch_size = SCORING_BATCH[self.device.type]
         places: list[Index] = []
@@ -206,7 +206,7 @@ class Training:
 
 
 def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResult]:
-    """Train on, epoch by epoch, up to the configured number; test clips are scored after the epochs named."""
+    """Train epoch by epoch up to the configured number; score the clips after the epochs in `score_at`."""
     while training.epoch < training.config.train.epochs:
         rate = learning_rate(training.config.train, training.epoch + 1)
         train_loss = training.train_epoch()
@@ -218,14 +218,14 @@ def fit(training: Training, *, score_at: Collection[int]) -> Iterator[EpochResul
             valid_loss=valid_loss,
             valid_accuracy=valid_accuracy,
         )
-        # Other ranks hold the same network: one of them reads the clips.
+        # All ranks hold the same network, so only rank 0 reads the clips.
         if training.epoch in score_at and training.rank == 0:
             result = replace(result, scored=score_clips(training))
         yield result
 
 
 def _validate(training: Training) -> tuple[float | None, float | None]:
-    """The loss, and the accuracy of a classifier, on the held-out normal clips."""
+    """The loss on the held-out normal clips and, for a classifier, the accuracy."""
     if not len(training.valid_index) or training.rank:
         return None, None
     reading = training.read(training.valid_index)
@@ -233,7 +233,7 @@ def _validate(training: Training) -> tuple[float | None, float | None]:
 
 
 def score_clips(training: Training) -> Scored:
-    """All that is to be scored, by every score. Raises DivergedError where the network says what is not finite."""
+    """Score all clips that have to be scored, by every score. Raises DivergedError if an output is not finite."""
     reading = training.read(training.scorer.index)
     finite_N = reading.embedding_NE.isfinite().all(dim=1) & reading.readout_NK.isfinite().all(dim=1)
     if not finite_N.all():

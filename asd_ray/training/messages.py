@@ -1,13 +1,13 @@
-"""What the processes of a search say to each other, and the one way in which it becomes text and back.
+"""The messages between the processes of a search, and the one way to turn them into text and back.
 
     driver -> Tune's process    Assignment: a trial to run, or a training that confirms one
     Tune's process -> lane      Start, TrainTo, Quit, with a TrialOrder
     lane -> Tune's process      Started, EpochReport, Ending
     Tune's process -> driver    EpochTrained, Ending
 
-Ray carries the messages between actors as they are; where it takes nothing but plain values (a trial's config and
-its result), and on disk, they are text. Without torch: processes that only pass messages on would import it for
-nothing.
+Ray carries the messages between actors as they are. On disk, and where Ray takes only plain values (a trial's
+config and its result), they are text. This module does not import torch: processes that only pass messages on
+would import it for nothing.
 """
 
 import json
@@ -21,16 +21,16 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 
 from asd_ray.config import Params, RunConfig
 
-LENIENT = with_config(ConfigDict(extra="ignore"))  # histories outlive versions
+LENIENT = with_config(ConfigDict(extra="ignore"))  # another version may have written a history
 Message = TypeVar("Message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What a trial of Tune is to train: a trial of the search, or a training that confirms one.
+    """What a trial of Tune has to train: a trial of the search, or a training that confirms one.
 
-    The latter has a folder below the trials, a seed, and epochs to score at of its own; where these are None, the
-    trial has its name for a folder, and the search's seed and epochs.
+    A training that confirms has its own folder below the trials, its own seed, and its own epochs to score at. For
+    a trial these are None: its folder is its name, and it uses the search's seed and epochs.
     """
 
     name: str
@@ -43,20 +43,20 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOrder:
-    """What a lane is to train."""
+    """What a lane has to train."""
 
     config: RunConfig
     machine_types: tuple[str, ...]
     score_at: tuple[int, ...]  # epochs after which test clips are scored
     folder: str
-    name: str = ""  # of the trial, for those who watch
-    corpus: str = ""  # identity of the clips and of the labels that may be seen
-    systems: tuple[str, ...] = ()  # whose log-mels the clips have, in this order; none: the config's alone
+    name: str = ""  # the trial's name, for people who watch
+    corpus: str = ""  # identifies the clips, and the labels that the trial may see
+    systems: tuple[str, ...] = ()  # the clips carry their log-mels in this order; empty: only the config's
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin a trial, or go on with it."""
+    """Begin a trial, or go on with one from its state."""
 
     order: TrialOrder
 
@@ -66,7 +66,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class TrainTo:
-    """Train the trial that was started up to an epoch."""
+    """Train the started trial up to this epoch."""
 
     epoch: int
 
@@ -76,7 +76,7 @@ class TrainTo:
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """Serve no more."""
+    """Stop serving commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,9 @@ class TypeMetrics:
 @LENIENT
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochReport:
-    """How an epoch went: losses, and, by machine type, what the choosing clips say after it, if they were scored.
+    """How an epoch went: its losses and, if clips were scored, each machine type's metrics on the choosing clips.
 
-    Also a row of a trial's metrics.json. Accuracies and metrics are fractions, not per cent.
+    It is also a row of a trial's metrics.json. Accuracies and metrics are fractions, not per cent.
     """
 
     epoch: int
@@ -124,7 +124,7 @@ class EpochReport:
     seconds: float = 0.0
     objective: Mapping[str, float] = field(default_factory=dict)
     choosing: Mapping[str, TypeMetrics] = field(default_factory=dict)
-    score: Mapping[str, str] = field(default_factory=dict)  # by which score
+    score: Mapping[str, str] = field(default_factory=dict)  # machine type -> score that counts
     objective_by_score: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     proxy: Mapping[str, float] = field(default_factory=dict)  # the objective on stand-ins for anomalies
 
@@ -132,9 +132,9 @@ class EpochReport:
 class End(StrEnum):
     """Why a trial cannot go on here."""
 
-    FAILED = auto()  # by its own doing
-    LOST = auto()  # its workers died or hung again and again; another time they may not
-    BROKEN = auto()  # the disk, a server or the machine has failed, and every other trial would meet the same
+    FAILED = auto()  # through its own fault
+    LOST = auto()  # its workers died or hung too often; they may not at another try
+    BROKEN = auto()  # the disk, a server or the machine has failed, as it would for every other trial
     LANE_ENDED = auto()  # its lane has ended; another lane can go on with it
     LANE_STUCK = auto()  # its lane fell silent over a command of this trial
 
@@ -149,7 +149,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class EpochTrained:
-    """An epoch of a trial, and the lane that trained it; no name where the trial's own process did."""
+    """An epoch of a trial, and the lane that trained it; no name if the trial's own process trained it."""
 
     report: EpochReport
     lane: str = ""
@@ -164,7 +164,7 @@ _adapter: Callable[[Any], Any] = cache(TypeAdapter)
 
 
 def to_plain(message: Any) -> dict[str, Any]:
-    """A message as plain values, as JSON and checkpoints have them."""
+    """A message as plain values, which JSON and checkpoints can hold."""
     return asdict(message)
 
 
@@ -174,12 +174,12 @@ def to_text(message: Any) -> str:
 
 
 def from_text(kind: type[Message], text: str) -> Message:
-    """The message of this kind that a text holds. Raises pydantic's ValidationError where it holds none."""
+    """The message of this kind in a text. Raises pydantic's ValidationError if it holds none."""
     message: Message = _adapter(kind).validate_json(text)
     return message
 
 
 def from_plain(kind: type[Message], values: Mapping[str, Any]) -> Message:
-    """The message of this kind that plain values hold. Raises pydantic's ValidationError where they hold none."""
+    """The message of this kind in plain values. Raises pydantic's ValidationError if they hold none."""
     message: Message = _adapter(kind).validate_python(values)
     return message

@@ -1,14 +1,14 @@
-"""When trials are judged: the rungs of successive halving. Who goes on is in `standings`."""
+"""When the search judges trials: the rungs of successive halving. `standings` decides which trials go on."""
 
 from asd_ray.config import SearchConfig
 
 
 def rungs(epochs: int, eta: int) -> tuple[int, ...]:
-    """The epochs at which trials are judged; the last epoch of the budget is no rung.
+    """The epochs at which the search judges trials; the last epoch of the budget is not a rung.
 
-    There is one. Rungs at epochs 1, eta, eta^2, ... judge by values that are mostly noise, and where what is good
-    learns slowly they prune it: measured, they cost up to 1.3 AUC points at the same epochs spent, where the one
-    at 1/eta gained 0.1 to 0.35 or was even (docs/LOG.md).
+    There is one rung. Rungs at epochs 1, eta, eta^2, ... judge by values that are mostly noise, and prune good
+    configs that learn slowly: measured at the same number of epochs spent, they cost up to 1.3 AUC points, while
+    the one rung at 1/eta gained 0.1 to 0.35 or made no difference (docs/LOG.md).
 
     >>> rungs(30, 3)
     (10,)
@@ -18,5 +18,5 @@ def rungs(epochs: int, eta: int) -> tuple[int, ...]:
 
 
 def rungs_of(search: SearchConfig, epochs: int) -> tuple[int, ...]:
-    """The rungs of a search; none where it does not prune."""
+    """The rungs of a search; empty if it does not prune."""
     return rungs(epochs, search.eta) if search.prune else ()

@@ -1,7 +1,7 @@
-"""One trained network, read by every score that fits its system, in one pass over the clips.
+"""Applies every score that fits a system to one trained network, in one pass over the clips.
 
-Scores of embeddings are fitted to a share of the training clips of each machine id, and machine type by machine
-type: what one of them prefers, another may not.
+Scores of embeddings are fitted to a share of each machine id's training clips, separately for each machine type:
+the score that suits one machine type may not suit another.
 
 Axes: N clips, E embedding, K columns of a readout.
 """
@@ -23,21 +23,21 @@ from asd_ray.scoring.proxy import stand_ins
 from asd_ray.scoring.scores import AUTO, OF_EMBEDDINGS, SCORES, Outputs, Score, best_score, make_score, outputs_of
 
 MIN_REFERENCE = 10  # a gamma distribution fitted to fewer scores says little
-FIT_SHARE = 0.1  # of the training clips: to read them all would cost a quarter of an epoch
-FIT_LEAST = 16  # clips of a machine id, where there are so many
+FIT_SHARE = 0.1  # the share of training clips to fit to: reading all would cost a quarter of an epoch
+FIT_LEAST = 16  # clips of a machine id to fit to at least, if it has so many
 
 Doubles = npt.NDArray[np.float64]
 
 
 class Reading(NamedTuple):
-    """What the module says of N clips; on the CPU."""
+    """The module's outputs for N clips, on the CPU."""
 
     embedding_NE: Tensor  # noqa: N815
     readout_NK: Tensor  # noqa: N815
     class_N: Tensor  # noqa: N815
 
     def at(self, position_N: Index, *, heard_as: Index | None = None) -> "Reading":
-        """Of the clips at these positions; `heard_as` other classes than their own."""
+        """The reading of the clips at these positions; `heard_as` replaces their own classes."""
         class_N = self.class_N[position_N] if heard_as is None else self.class_N.new_tensor(heard_as)
         return Reading(self.embedding_NE[position_N], self.readout_NK[position_N], class_N)
 
@@ -51,17 +51,17 @@ class Normals(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """The scores of clips, and how well each tells anomalies on the clips whose labels may be seen here."""
+    """The scores of clips, and how well each score tells anomalies on the clips whose labels may be seen here."""
 
-    index: Index  # of the clips
-    by_score: dict[str, Doubles]  # one value per clip
-    metrics: dict[str, dict[str, MachineMetrics]]  # machine type -> score -> metrics of what chooses
+    index: Index  # which clips were scored
+    by_score: dict[str, Doubles]  # score -> one value per clip
+    metrics: dict[str, dict[str, MachineMetrics]]  # machine type -> score -> metrics on what chooses
     chosen: dict[str, str]  # machine type -> the score that counts
-    normals: Normals | None  # None: no score is fitted
-    stand_ins: dict[str, "StandIns"]  # machine type -> what needs no label; of two machine ids or more
+    normals: Normals | None  # None: no score of this system is fitted
+    stand_ins: dict[str, "StandIns"]  # machine type -> its stand-ins, if it has two machine ids or more
 
     def of_record(self, machine_type_N: npt.NDArray[np.str_]) -> Doubles:
-        """Each clip's score by the one that counts for its machine type; the machine types of the clips given."""
+        """Each clip's value by the score that counts for its machine type, given the clips' machine types."""
         score_N = np.empty(len(self.index))
         for machine_type, name in self.chosen.items():
             mine_N = machine_type_N == machine_type
@@ -70,21 +70,21 @@ class Scored:
 
     @property
     def counted(self) -> dict[str, MachineMetrics]:
-        """The metrics of each machine type by the score that counts."""
+        """The metrics of each machine type, by the score that counts for it."""
         return {machine_type: self.metrics[machine_type][name] for machine_type, name in self.chosen.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandIns:
-    """The held-out clips of a machine type as they are, and each as all other machine ids (`scoring.proxy`)."""
+    """A machine type's held-out clips, each heard as its own and as all other machine ids (`scoring.proxy`)."""
 
     clip_id: npt.NDArray[np.str_]
-    machine_id: npt.NDArray[np.str_]  # heard as
+    machine_id: npt.NDArray[np.str_]  # the id that the clip is heard as
     is_stand_in: npt.NDArray[np.bool_]
-    by_score: dict[str, Doubles]  # one value per row
+    by_score: dict[str, Doubles]  # score -> one value per row
 
     def metrics(self, name: str, *, machine_type: str, max_fpr: float) -> MachineMetrics:
-        """How well a score tells stand-ins from the held-out clips of the id that they are heard as."""
+        """How well a score tells stand-ins from held-out clips of the id that the stand-ins are heard as."""
         return machine_metrics(
             machine_type,
             self.machine_id,
@@ -95,12 +95,12 @@ class StandIns:
 
 
 def scores_that_fit(system: System) -> tuple[str, ...]:
-    """The names of the scores that can read a system."""
+    """The names of the scores that fit a system."""
     return (system.score,) if system.score else OF_EMBEDDINGS
 
 
 def clips_to_fit(labels: Labels, machine_types: Collection[str]) -> Index:
-    """Training clips of every machine id, evenly spread over its clips, always the same."""
+    """The training clips to fit scores to: spread evenly over each machine id's clips, and always the same."""
     train_N = labels.where(splits=["train"], machine_types=machine_types)
     class_N = labels.class_index[train_N]
     parts = [np.empty(0, np.int64)]
@@ -112,16 +112,16 @@ def clips_to_fit(labels: Labels, machine_types: Collection[str]) -> Index:
 
 
 def clips_to_score(labels: Labels, machine_types: Collection[str]) -> Index:
-    """What is to be judged, and the normal clips that set the thresholds."""
+    """The clips to judge, and the normal clips that set the thresholds."""
     judged = labels.where(splits=["test", "eval"], machine_types=machine_types)
     return np.concatenate([judged, *(reference_clips(labels, machine_type) for machine_type in machine_types)])
 
 
 def reference_clips(labels: Labels, machine_type: str) -> Index:
-    """The normal clips of a machine type that its threshold is fitted to: the held-out ones.
+    """The normal clips to which a machine type's threshold is fitted: the held-out ones.
 
-    Where fewer than MIN_REFERENCE are held out, the training clips join them; the threshold is then too low, for
-    a network knows the clips it was trained on.
+    If fewer than MIN_REFERENCE are held out, the training clips join them. The threshold is then too low, because
+    a network knows the clips that it was trained on.
     """
     held_out = labels.where(splits=["valid"], machine_types=[machine_type])
     if len(held_out) >= MIN_REFERENCE:
@@ -147,7 +147,7 @@ class Scorer:
         self.index = np.unique(every)  # the clips to read
 
     def score(self, reading: Reading) -> Scored:
-        """The scores of the clips at `scored_index`, of a reading of those at `index`."""
+        """Score the clips at `scored_index`, from a reading of the clips at `index`."""
         fitted = reading.at(np.searchsorted(self.index, self._fit_index))
         outputs = self._outputs(reading.at(np.searchsorted(self.index, self.scored_index)))
         by_score = {name: np.empty(len(self.scored_index)) for name in self._names}
@@ -172,7 +172,7 @@ class Scorer:
         )
 
     def _fit(self, machine_type: str, fitted: Reading) -> dict[str, Score]:
-        """All scores, fitted to the normal clips of a machine type."""
+        """All scores of the system, fitted to the normal clips of a machine type."""
         normal_N = self._labels.machine_type[self._fit_index] == machine_type
         scores = {name: make_score(name) for name in self._names}
         for score in scores.values():
@@ -182,7 +182,7 @@ class Scorer:
     def _metrics(
         self, machine_type: str, by_score: dict[str, Doubles], stand_ins: StandIns | None
     ) -> dict[str, MachineMetrics]:
-        """By every score, the metrics of what chooses: the clips whose labels may be seen, or the stand-ins."""
+        """The metrics by each score, on what chooses: the clips whose labels may be seen, or the stand-ins."""
         if self._config.objective == PROXY and stand_ins is not None:
             max_fpr = self._config.max_fpr
             return {name: stand_ins.metrics(name, machine_type=machine_type, max_fpr=max_fpr) for name in by_score}
@@ -194,7 +194,8 @@ class Scorer:
         }
 
     def _stand_ins(self, machine_type: str, reading: Reading, scores: dict[str, Score]) -> StandIns | None:
-        """None where there is one machine id only, or where the system's evidence is of the own id alone."""
+        """The stand-ins of a machine type; None if it has one machine id only, or if the system has a score of its
+        own, which judges a clip by its own id alone."""
         labels, valid = self._labels, self._valid_index
         valid = valid[labels.machine_type[valid] == machine_type]
         class_N = labels.class_index[valid]
@@ -219,7 +220,7 @@ class Scorer:
         )
 
     def _choose(self, metrics: dict[str, MachineMetrics]) -> str:
-        """The score that counts: the one that is asked for, or the best on the clips whose labels may be seen."""
+        """The score that counts: the one that the config names, or the best on what chooses."""
         if len(self._names) == 1:
             return self._names[0]
         if self._config.name != AUTO:

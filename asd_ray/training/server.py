@@ -1,4 +1,4 @@
-"""What a lane's worker does with commands. Plain torch; also used without Ray Train, in one process."""
+"""Carries out commands in a lane's worker. Plain torch; an inline search uses it in one process, without lanes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +36,7 @@ class Server:
     @overload
     def do(self, command: TrainTo) -> EpochReport | Ending: ...
     def do(self, command: Start | TrainTo) -> Answer:
-        """Run a command. A trial that fails is an answer, so that it does not cost the warm group."""
+        """Run a command. The failure of a trial is an answer and no exception, so that the group stays warm."""
         try:
             match command:
                 case Start(order):
@@ -46,12 +46,12 @@ class Server:
                     return self._trial.epoch(epoch)
         except DivergedError as error:
             return Ending(End.FAILED, str(error))
-        except EnvironmentFailure as error:  # a full disk, say: not the trial's fault
+        except EnvironmentFailure as error:  # not the trial's fault: a full disk, for example
             return Ending(End.BROKEN, str(error))
-        except Exception as error:  # whatever the trial does wrong, the lane lives on and says what it was
+        except Exception as error:  # whatever the trial does wrong, the lane lives on and reports it
             return Ending(End.FAILED, f"{type(error).__name__}: {error}")
 
     def _start(self, order: TrialOrder) -> Started:
-        self._trial = None  # frees the memory of the one before
+        self._trial = None  # frees the memory of the previous trial
         self._trial = self._new_trial(order)
         return Started(self._trial.training.epoch)

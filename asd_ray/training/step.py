@@ -1,4 +1,4 @@
-"""One training step, compiled where that pays: a batch is mixed, heard by the module, judged by the loss. No ray.
+"""One training step, compiled if that pays: mix a batch, pass it through the module, take the loss. No ray.
 
 Axes: B batch, E embedding, K columns of a readout.
 """
@@ -20,29 +20,29 @@ from asd_ray.losses.system_loss import Said, SystemLoss
 from asd_ray.models import find_system
 from asd_ray.models.precision import precision_of
 
-# What a compiled step spares on one clip of a network of width 1, and what compiling costs where its results are
-# not in torch's cache yet (2 cores; docs/LOG.md): on a CPU 0.04 with AVX2, 0.1 with AVX-512. On a GPU launches are
-# spared, some 0.1 ms of each clip's.
+# SPARED_S: seconds that a compiled step saves per clip, for a network of width 1. On a CPU it saves 0.04 with AVX2
+# and 0.1 with AVX-512; on a GPU it saves launches, some 0.1 ms per clip. COMPILE_S: seconds that compiling takes
+# if its results are not in torch's cache yet. (Figures for 2 cores; docs/LOG.md.)
 SPARED_S = {"cpu": 0.04, "cuda": 1e-4}
 COMPILE_S = 60.0
 
-# What takes many numbers to compute is computed again where it is used: writing and reading it takes longer.
+# Compute a value again wherever it is used, even from many numbers: writing and reading it takes longer.
 CPU_COMPILER: dict[str, Any] = {"realize_reads_threshold": 16, "realize_opcount_threshold": 60}
 
 BatchLoss = Callable[..., Tensor]
 
 
 def has_compiler(device: torch.device) -> bool:
-    """For a CPU the system's C++ compiler and Python's headers are needed; for a GPU torch brings Triton along."""
+    """Whether torch can compile. A CPU needs a C++ compiler and Python's headers; a GPU needs torch's Triton."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return device.type != "cpu" or (headers.exists() and any(map(shutil.which, ("g++", "clang++"))))
 
 
 def compiles(config: RunConfig, *, clips: int, device: torch.device) -> bool:
-    """Whether the steps of a trial of so many training clips are compiled.
+    """Whether a trial with this many training clips compiles its steps.
 
-    `auto` is where it spares a trial more than twice what compiling costs. It follows from the config and the
-    corpus, so every lane, and every later call, decides alike.
+    `auto` compiles if that saves a trial more than twice the time that compiling takes. This follows from the
+    config and the corpus, so every lane, and every later call, decides alike.
     """
     train = config.train
     if train.compile != "auto":
@@ -61,8 +61,8 @@ def batch_loss(
     train: TrainConfig,
     part: slice,
 ) -> Tensor:
-    """The mean loss of the clips in `part` of a batch (those of one worker); partners may lie in other parts."""
-    # Scaled here and not when the batch was gathered: that would take one more pass over 40 MB.
+    """The mean loss of one worker's clips: the `part` of a batch; their partners may lie in other parts."""
+    # Scale here, and not while gathering the batch: that would take one more pass over 40 MB.
     wave_BL = mix_clips(batch.pcm_BL, mix, gain=PCM_SCALE)[part]
     sgram_BFT = mix_clips(batch.sgram_BFT, mix)[part]
     with precision_of(train, wave_BL.device):
@@ -74,6 +74,6 @@ def batch_loss(
 @functools.cache
 def compiled_batch_loss(device_type: str) -> BatchLoss:
     """`batch_loss` compiled, once per process: trials that differ only in weights and numbers share its graphs."""
-    if device_type == "cuda":  # a recorded graph of all launches, replayed as one
+    if device_type == "cuda":  # records a graph of all launches, and replays it as one
         return torch.compile(batch_loss, dynamic=False, mode="reduce-overhead")
     return torch.compile(batch_loss, dynamic=False, options=CPU_COMPILER)

@@ -1,9 +1,9 @@
 """One trial as a lane serves it: start, epoch(to=n), and its files. Plain torch, no ray.
 
-<folder>/state.pt         what the next epoch depends on, with the history; state.pt.previous: one epoch older
-<folder>/metrics.json     every epoch so far
-<folder>/stand_ins.parquet  the same of stand-ins for anomalies, where these choose
-<folder>/scores.parquet   the scores of every scored clip, as last scored: `score`, which counts, and all by name
+<folder>/state.pt           what the next epoch depends on, with the history; state.pt.previous: one epoch older
+<folder>/metrics.json       every epoch so far
+<folder>/scores.parquet     the latest scores of every scored clip: `score`, which counts, and all others by name
+<folder>/stand_ins.parquet  the same for the stand-ins of anomalies, if these choose
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from asd_ray.training.scored import Scored
 
 
 class Trial:
-    """Serves the epochs of one order. An epoch that was done before is answered from the trial's history."""
+    """Serves the epochs of one order. It answers for an epoch that is done already from the trial's history."""
 
     def __init__(
         self,
@@ -59,11 +59,14 @@ class Trial:
         self.history: dict[int, EpochReport] = {}
         self._signature = signature(order.config, order.machine_types, order.corpus)
         if not self._resume():
-            self.training = new_training()  # a state that does not fit may have been taken over in part
+            self.training = new_training()  # loading a state that does not fit may have changed parts of the first
         self._epochs = fit(self.training, score_at=order.score_at)
 
     def epoch(self, to: int) -> EpochReport:
-        """Train up to epoch `to`; its report. Safe to ask twice. Raises DivergedError, and EnvironmentFailure."""
+        """Train up to epoch `to`, and return its report. A second call for the same epoch trains nothing.
+
+        Raises DivergedError and EnvironmentFailure.
+        """
         while to not in self.history:
             began = monotonic()
             result = next(self._epochs)
@@ -100,9 +103,10 @@ class Trial:
         )
 
     def _proxy(self, scored: Scored) -> dict[str, float]:
-        """The objective on stand-ins, per machine type that has some.
+        """The objective on stand-ins, for each machine type that has some.
 
-        By the score that counts; where that is chosen, by the one that stand-ins would choose, as no label may.
+        It uses the score that counts. If that score is itself a choice, it uses the one that stand-ins would
+        choose, because no label may take part.
         """
         config, found = self.training.config.score, {}
         for machine_type, one in scored.stand_ins.items():
@@ -120,7 +124,7 @@ class Trial:
             write_scores(self.folder / "scores.parquet", self.training.clips.labels, result.scored)
             if self.training.config.score.objective == PROXY:
                 write_stand_ins(self.folder / "stand_ins.parquet", result.scored)
-        # The state comes last: once it says that an epoch is done, all the rest of it is on disk.
+        # Write the state last: once it says that an epoch is done, the epoch's other files are on disk.
         history = [to_plain(report) for report in self.history.values()]
         write_whole(self.folder / "metrics.json", to_json(history))
         state = {"signature": self._signature, "history": history, **self.training.state_dict()}
@@ -129,8 +133,10 @@ class Trial:
         checkpoint.save(self.folder / "state.pt", state)
 
     def _resume(self) -> bool:
-        """Go on from the state in the folder, if it is of this order; False when it turns out to be of another
-        make, with other parts. Then, as without a state, the trial begins anew."""
+        """Go on from the folder's state if it belongs to this order; otherwise the trial begins anew.
+
+        False if loading the state failed, because its parts do not fit.
+        """
         state = checkpoint.load(self.folder / "state.pt")
         if state is None or state.get("signature") != self._signature:
             return True
@@ -144,7 +150,7 @@ class Trial:
 
 
 def metrics_of(metrics: MachineMetrics) -> TypeMetrics:
-    """The metrics of a machine type as they are reported."""
+    """The metrics of a machine type, as an EpochReport holds them."""
     return TypeMetrics(
         auc=metrics.averaged.auc,
         pauc=metrics.averaged.pauc,
@@ -158,7 +164,7 @@ def metrics_of(metrics: MachineMetrics) -> TypeMetrics:
 
 
 def write_scores(path: Path, labels: Labels, scored: Scored) -> None:
-    """The scores of an epoch, without any label."""
+    """Write the scores of an epoch, without any label."""
     index = scored.index
     columns = {
         "clip_id": labels.clip_id[index].tolist(),
@@ -171,7 +177,7 @@ def write_scores(path: Path, labels: Labels, scored: Scored) -> None:
 
 
 def write_stand_ins(path: Path, scored: Scored) -> None:
-    """Held-out clips heard as their own and as other machine ids; no label is among them."""
+    """Write the scores of held-out clips heard as their own and as other machine ids, without any label."""
     tables = [
         pa.table(
             {

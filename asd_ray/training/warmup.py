@@ -1,7 +1,7 @@
-"""What a training step takes here, in time and memory: measured on noise, beside as many others as there will be.
+"""Measures the time and memory of a training step on this machine, on noise, with all lanes at work side by side.
 
 Every lane is a process of its own that trains the real network in the real loop, and gets its memory as a lane of
-Ray Train does: a guess from one process alone would be wrong by half where lanes share caches and memory.
+Ray Train does. Lanes share caches and memory, so an estimate from one process alone would be wrong by half.
 
 Axes: N clips, L samples.
 """
@@ -29,18 +29,18 @@ from asd_ray.models import find_system
 from asd_ray.models.sgram import LogMel
 from asd_ray.training.loop import Training
 
-MOST_AT_ONCE = 8  # more lanes beside each other are not measured
-LONGEST_S = 2.0  # of measuring, all systems together; one step of each is measured however long it takes
-START_S = 600.0  # the lanes measure together; on a busy machine they take a while to come up
+MOST_AT_ONCE = 8  # measure at most this many lanes side by side
+LONGEST_S = 2.0  # measuring time for all systems together; one step of each is measured however long it takes
+START_S = 600.0  # the lanes wait so long for each other: on a busy machine they take a while to come up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Of one lane, with the others at work: seconds per clip, and bytes at the end of a step."""
+    """The pace of one lane with the others at work: seconds per clip, and bytes at the end of a step."""
 
     train_s: float
     read_s: float
-    host_bytes: int  # resident memory of its process
+    host_bytes: int  # resident memory of the lane's process
     gpu_bytes: int
 
 
@@ -53,11 +53,11 @@ def measure_pace(
     """The pace of trials of this config, with `lanes` of them (at most MOST_AT_ONCE) side by side.
 
     `class_types`: the machine type of each class, for systems with a network per machine type. `systems`: all that
-    a trial may be of, none: that of the config; seconds are their mean, bytes those of one after the other.
-    Raises InputError where the machine has not the memory for it.
+    a trial may have, or empty for the config's; seconds are their mean, bytes those of one after the other.
+    Raises InputError if the machine does not have enough memory.
     """
     count = min(lanes, MOST_AT_ONCE)
-    context = multiprocessing.get_context("spawn")  # a forked torch would hang
+    context = multiprocessing.get_context("spawn")  # torch would hang in a forked process
     barrier = context.Barrier(count)
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
@@ -86,7 +86,7 @@ def _share(barrier: Barrier) -> None:
 
 
 def _measure(config: RunConfig, class_types: Sequence[str], on_gpu: bool, systems: Sequence[str] = ()) -> Pace:
-    """In a process of its own, once all others have come as far."""
+    """Measure the pace of one lane, in a process of its own that waits for those of the other lanes."""
     if not on_gpu:
         torch.set_num_threads(max(1, int(config.lanes.cpus)))
     names = systems or [config.model.name]
@@ -118,7 +118,7 @@ def _measure_one(config: RunConfig, class_types: Sequence[str], *, device: torch
         types = tuple(dict.fromkeys(class_types))
         return Training(config, there, num_classes=len(class_types), machine_types=types, device=device)
 
-    small = training(2)  # what is slow but once: libraries are loaded, kernels chosen
+    small = training(2)  # does what is slow only the first time: loading libraries, choosing kernels
     small.train_epoch()
     small.read(small.train_index)
     whole = training(batch_size)
@@ -126,7 +126,7 @@ def _measure_one(config: RunConfig, class_types: Sequence[str], *, device: torch
     _together.wait(START_S)
     train_s = _seconds(whole.train_epoch, on_gpu=on_gpu, longest_s=longest_s) / batch_size
     read_s = _seconds(lambda: whole.read(whole.train_index), on_gpu=on_gpu, longest_s=longest_s) / batch_size
-    _together.wait(START_S)  # until all have measured, none goes
+    _together.wait(START_S)  # no process leaves before all have measured
     return Pace(
         train_s=train_s,
         read_s=read_s,
@@ -136,7 +136,7 @@ def _measure_one(config: RunConfig, class_types: Sequence[str], *, device: torch
 
 
 def _seconds(work: Callable[[], object], *, on_gpu: bool, longest_s: float) -> float:
-    """The mean time of a piece of work, done again until `longest_s` are over."""
+    """The mean time of `work`, repeated until `longest_s` seconds are over."""
     began, count = time.perf_counter(), 0
     while not count or time.perf_counter() - began < longest_s:
         work()
@@ -149,7 +149,7 @@ def _seconds(work: Callable[[], object], *, on_gpu: bool, longest_s: float) -> f
 def noise(
     count: int, *, train: int, class_types: Sequence[str], to_sgram: Callable[[torch.Tensor], torch.Tensor]
 ) -> Resident:
-    """So many clips of noise, of all classes in turn; the first `train` of them to train on."""
+    """`count` clips of noise, of all classes in turn; the first `train` of them are training clips."""
     rng = np.random.default_rng(0)
     pcm_NL = rng.integers(-3000, 3000, (count, NUM_SAMPLES), dtype=np.int16)
     sgrams = [to_sgram(torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))) for pcm_L in pcm_NL]
