@@ -1,4 +1,4 @@
-"""Decides by the command line where a search runs: here, on a cluster that it joins, or there as a job.
+"""Decides from the command line where a search runs: here, on a cluster that it joins, or there as a job.
 
 The job runs with the options that the user typed, on a copy of the user's clone. Without a clone, the copy
 consists of the installed package and the files that the options name. In the job, `JOB` is set, and the address is
@@ -156,7 +156,7 @@ def _copy_package(folder: Path, files: Iterable[str]) -> None:
 
 
 def _check(arguments: argparse.Namespace, search: "SearchConfig") -> None:
-    """Raises InputError for a path that means another place on another machine, and for a password in --mlflow."""
+    """Raises InputError for a missing path, a path that other machines do not share, or a password in --mlflow."""
     for option, path in (("--data", arguments.data), ("--run", arguments.run)):
         if path is None:
             raise InputError(

@@ -37,7 +37,7 @@ QUIET = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",  # it would change the logging of the driver
-    # A cluster shall grow for lanes, but not for reading clips.
+    # Ray Data must not make a cluster grow in order to read clips: a cluster grows for lanes.
     **{
         f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{name}_UTIL_THRESHOLD": "2"
         for name in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")

@@ -89,7 +89,7 @@ class AsksNothing(FixedScalingPolicy):
 
 
 class _Room(DefaultPlacementGroupHandle):
-    """A placement group whose `wait` raises AbandonedError as soon as the owner has ended the run."""
+    """A placement group whose `wait` raises AbandonedError within a second once the owner has ended the run."""
 
     def __init__(self, group: PlacementGroup, tether: Tether) -> None:
         super().__init__(group)

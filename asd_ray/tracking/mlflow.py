@@ -91,7 +91,7 @@ class MLflow:
 
 
 def _allowed(name: str) -> str:
-    """A metric's name as MLflow accepts it; it may hold any folder's name, as folders name machine types.
+    """A metric's name as MLflow accepts it; the name holds a machine type, which can be any folder's name.
 
     >>> _allowed("auc/valve (old)")
     'auc/valve _old_'

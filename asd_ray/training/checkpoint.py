@@ -38,7 +38,7 @@ def previous(path: Path) -> Path:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The newest undamaged state of this version: the file's, or else the one before it; None if neither is."""
+    """The newest whole state of this version: the file's, or else the one before it; None if there is neither."""
     for candidate in (path, previous(path)):
         state = _load_one(candidate)
         if state is not None:

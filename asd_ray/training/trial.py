@@ -2,7 +2,7 @@
 
 <folder>/state.pt           what the next epoch depends on, with the history; state.pt.previous: one epoch older
 <folder>/metrics.json       every epoch so far
-<folder>/scores.parquet     the latest scores of every scored clip: `score`, which counts, and all others by name
+<folder>/scores.parquet     the latest scores of every scored clip: `score`, which counts, and each by its name
 <folder>/stand_ins.parquet  the same for the stand-ins of anomalies, if these choose
 """
 
