@@ -287,7 +287,7 @@ def continued(folder: Path, run: Run) -> Run:
         return run
     before = load(path, Run)
     refuse_other(path, before, run)
-    if before.storage != run.storage:  # no folder lock keeps two drivers from beginning at once
+    if before.storage != run.storage:  # no folder lock keeps two drivers from beginning at the same time
         raise InputError(f"{path}: another search has begun there just now; call again")
     return run.model_copy(update={"calls": list(dict.fromkeys([*before.calls, *run.calls]))})
 
