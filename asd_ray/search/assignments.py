@@ -12,7 +12,7 @@ Work = Proposal | SeedTraining  # a trial of the search, or a training that conf
 
 @dataclass(slots=True, kw_only=True)
 class Assigned:
-    """What one of Tune's trials is working on."""
+    """The work of one trial of Tune."""
 
     assignment: Assignment
     work: Work
@@ -28,15 +28,15 @@ class Assigned:
 
 
 class Assignments:
-    """All work that has begun and has not ended, by the trials of Tune."""
+    """All work that has begun and has not ended."""
 
     def __init__(self) -> None:
         self._at_work: dict[str, Assigned] = {}
         self._again: list[Assigned] = []  # lost with a process or a lane; will begin again
-        self._losses: Counter[tuple[str, int]] = Counter()  # by name and the last epoch before the loss
+        self._losses: Counter[tuple[str, int]] = Counter()  # by name and last epoch before the loss
 
     def __len__(self) -> int:
-        """How many trials of Tune are at work."""
+        """How many are at work."""
         return len(self._at_work)
 
     def __getitem__(self, trial_id: str) -> Assigned:
@@ -51,7 +51,7 @@ class Assignments:
         return len(self._at_work) + len(self._again)
 
     def count(self, kind: type[Work]) -> int:
-        """How many are at work on one kind of work."""
+        """How many of a kind are at work."""
         return sum(isinstance(one.work, kind) for one in self._at_work.values())
 
     def begin(self, trial_id: str, assigned: Assigned) -> None:
@@ -65,7 +65,7 @@ class Assignments:
         return Assigned(assignment=lost.assignment, work=lost.work)
 
     def end(self, trial_id: str) -> Assigned | None:
-        """Remove and return what a trial of Tune was working on; None if it is not at work here."""
+        """Remove and return the work of a trial of Tune; None if it has none."""
         return self._at_work.pop(trial_id, None)
 
     def count_loss(self, lost: Assigned) -> int:

@@ -88,7 +88,7 @@ class SeedTraining:
 
     @property
     def name(self) -> str:
-        """The name of this training in Tune and in events; unlike `folder`, it is no path."""
+        """The name of this training in Tune and in events; unlike `folder`, it is not a path."""
         return self.folder.replace("/", "-")
 
 
@@ -154,7 +154,7 @@ class Confirmation:
         return found if found is None or found.outcome != "complete" or self._is_whole(training) else None
 
     def begin(self, training: SeedTraining) -> None:
-        """Make a folder fit to train in: the rest of a damaged result would be taken for a result again."""
+        """Make the folder fit to train in: the rest of a damaged result would be taken for a result again."""
         folder, found = self._trials / training.folder, self._read(training)
         if found is not None and found.outcome == "lost":
             (folder / OUTCOME).unlink()  # keep the epochs that it had trained
@@ -214,7 +214,7 @@ def read_confirmation(folder: Path, run: Run) -> Confirmation | None:
 
 
 def count_to_confirm(folder: Path, run: Run, studies: Studies) -> int:
-    """How many trainings are left to confirm the best; while trials are still to come, the least possible."""
+    """How many trainings are left to confirm the best; a lower bound while trials are still to come."""
     search = run.config.search
     if not search.confirm:
         return 0

@@ -1,4 +1,4 @@
-"""The driver of a search: it finds what is left to do, gets Ray to do it on, and says why the call ends.
+"""The driver of a search: it finds what is left to do, does it on Ray, and says why a call ends.
 
 The same call resumes a search that was stopped, even by a kill. Importing torch and Ray's libraries takes seconds,
 so functions import them where they need them: a call with nothing left to do is spared that, and Ray starts first.
@@ -149,7 +149,7 @@ def _end(
     confirmation = searcher.confirmation if searcher else None
     unfinished = bool(left or studies.num_missing)
     if search.confirm and confirmation is None and not unfinished:
-        # All trials have ended without a plan to confirm: make one, so that the report says how far that has come.
+        # All trials have ended without a plan to confirm: make one, so that the report tells what is missing.
         confirmation = open_confirmation(folder, run, studies)
     stopped: tuple[str, ...] = ()
     if studies.resting and studies.count() < search.trials:

@@ -1,4 +1,4 @@
-"""Train trials in Tune's own processes, without Ray Train and mailboxes: for tests and debuggers."""
+"""Train trials in Tune's own processes, without lanes: for tests and debuggers."""
 
 from typing import Any
 
@@ -35,4 +35,4 @@ class Inline:
         return self._server.do(TrainTo(to))
 
     def release(self) -> None:
-        """Do nothing: there is no lane to release."""
+        """Do nothing: it holds no lane."""

@@ -95,11 +95,11 @@ def check_search(
     check_class_types(run.systems, plan.class_types)
     if folder is not None and (folder / RUN).exists():
         before = load(folder / RUN, Run)
-        # Only once the corpus is prepared is it known whether it is another one.
+        # Whether the corpus is another one is known only once it is prepared.
         now = run if plan.fingerprint else run.model_copy(update={"corpus": before.corpus})
         refuse_other(folder / RUN, before, now)
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
-    if not plan.fingerprint:  # nor is it known yet whether an earlier search was of this corpus
+    if not plan.fingerprint:  # whether an earlier search was of this corpus is not known either
         starts = Starts(points=starts.points, lines=not_tried(run))
     return Ready(plan=plan, run=run, starts=starts)
 

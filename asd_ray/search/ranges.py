@@ -125,7 +125,7 @@ Spec = Annotated[
 
 
 Searched = Range | Choices | Names
-HELD = (float, str)  # types of a plain value, which is held, in place of a range
+HELD = (float, str)  # types of a plain value, which a number or a system is held at
 
 
 def shown(value: Param) -> str:

@@ -33,7 +33,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 def or_stop(answer: Any) -> Callable[[Method], Method]:
     """Make a method of the searcher return `answer` from the moment when a disk or a server fails.
 
-    Tune would take an exception for one of the trial, and would try the trial again or report it as complete.
+    Tune would blame the trial for an exception, and would try it again or report it as complete.
     """
 
     def wrap(method: Method) -> Method:
@@ -113,7 +113,7 @@ class StudySearcher(Searcher):
         return max(self._assigned.begun + self.studies.num_missing, search.seeds if search.confirm else 0)
 
     def _next_trial(self) -> Assigned | None:
-        """The next trial of the search; None if there is none now, or none ever again."""
+        """The next trial of the search; None if there is none now, or none any more."""
         proposal = self.studies.ask() if self.confirmation is None else None
         if proposal is None:
             return None
@@ -217,7 +217,7 @@ class StudySearcher(Searcher):
             self._on_trial(assigned, assigned.work, ending)
 
     def _lose(self, lost: Assigned, ending: Ending) -> Ending | None:
-        """Let work that lost its process or its lane begin again; return its ending if it is itself at fault.
+        """Let work that lost its process or its lane begin again; if it is itself at fault, return its ending.
 
         If the lanes are at fault, the work stays as it is, and the next call goes on with it.
         """
@@ -257,7 +257,7 @@ class StudySearcher(Searcher):
         candidate, reason = training.candidate, ending.reason if ending else ""
         values: dict[str, float] = {}
         if assigned.last is not None:
-            # Use the score that the search chose for this config: chosen anew, it would differ from seed to seed.
+            # Use the score that the search chose for this config: chosen anew, it could differ from seed to seed.
             by_score = assigned.last.objective_by_score
             values = dict(assigned.last.objective) | {
                 name: value

@@ -45,7 +45,7 @@ def run_trials(
 ) -> StudySearcher | None:
     """Run the missing work on the running Ray, at most `trials` at a time; None if no lane came in time.
 
-    The searcher returned knows what the deadline left undone. Raises InputError, EnvironmentFailure.
+    The returned searcher knows what the deadline left undone. Raises InputError, EnvironmentFailure.
     """
     shards, missing = place(run.corpus.path), studies.num_missing
     here = address is None or run.config.lanes.inline

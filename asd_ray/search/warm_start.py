@@ -1,9 +1,9 @@
 """What a search begins from besides the published point: configs that a user names, and earlier searches.
 
-This module reads all of it, and refuses what does not fit, before it writes anything. Then one write keeps all
-points, and one write each keeps every trial under its own name. So the same command again, even after a kill, adds
-only what is missing. Once all lessons of an earlier search are kept, nothing looks at that search again: it may be
-gone by then, or have more trials.
+This module reads all of it, and refuses what does not fit, before it writes anything. Then it keeps all
+points in one write, and each trial, under its own name, in another. So the same command again, even after a kill,
+adds only what is missing. Once all lessons of an earlier search are kept, nothing looks at that search again: it
+may be gone by then, or have more trials.
 
 No reporting label may leak in this way: an earlier search that chose on clips that report here is refused.
 """
@@ -200,7 +200,7 @@ def _lessons(path: Path, studies: Studies, run: Run) -> Starts:
 
 
 def _origins(studies: Studies) -> dict[str, str]:
-    """A name for each trial that is unique across all folders: its name in its folder, and when it began."""
+    """A name for each trial that is unique across all folders: its name, and when it began."""
     return {
         name_of(name, trial): f"{name_of(name, trial)} of {trial.datetime_start}"
         for name in studies.machine_types

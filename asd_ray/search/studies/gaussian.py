@@ -52,7 +52,7 @@ class Surface:
     def mean_and_sd(self, points: Array) -> tuple[Array, Array]:
         """The value without noise at points (M, D): posterior means (M,) and standard deviations (M,).
 
-        Both in the values' unit (equations 2.25 and 2.26 there).
+        Both are in the values' unit (equations 2.25 and 2.26 there).
         """
         with _one_thread():
             cross, _ = _matern(self._logs, _squares(points, self._points))  # (M, N)

@@ -16,14 +16,14 @@ from asd_ray.search.space import StudySpace
 from asd_ray.search.studies.trial_store import worth
 
 Kind = Literal["random", "tpe", "gp"]
-# The Gaussian process takes time with the cube of the trials that it sees: 0.1 s with 100 trials, 0.4 s with 300.
+# The cost of the Gaussian process grows with the cube of the trials it sees: 0.1 s with 100, 0.4 s with 300.
 GP_LIMIT = 100
 # TPE calls the best tenth of the trials good, 25 at most. From a longer list it would learn no more about good
 # points, and with 10,000 trials it would take seven times as long.
 TPE_LIMIT = 500
 TPE_GOOD = 25
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-STARTUP = 2  # random trials per searched number; half or twice as many made no difference
+STARTUP = 2  # random trials per searched number; half and twice as many did about as well
 
 
 def make_sampler(search: SearchConfig, study: optuna.Study, space: StudySpace, *, stream: int) -> BaseSampler:
@@ -81,7 +81,7 @@ def build(
     gp = GPSampler(
         seed=seed, n_startup_trials=startup, deterministic_objective=False, warn_independent_sampling=False
     )
-    # It sees running trials in any case. It does not use pruned ones, which must not crowd out complete ones.
+    # It sees running trials in any case. It does not use pruned ones, so they must not crowd out complete ones.
     usable = [trial for trial in trials if trial.state is not TrialState.PRUNED]
     if len(usable) <= GP_LIMIT:
         return gp

@@ -126,8 +126,8 @@ def find_store(folder: Path, url: str | None = None) -> Store:
 def reading(folder: Path, run: Run, *, url: str | None = None) -> Iterator[Studies]:
     """The studies of an earlier run as they are now; `url` is the user's --storage, which may be for another run.
 
-    This reads a copy of the journal: it writes nothing in the run folder, which may be an archive, and waits for
-    no search on it. Raises InputError, also if a search holds the studies in a server.
+    It reads a copy of a journal, so it writes nothing in the run folder, which may be an archive, and waits for no
+    search on it. Raises InputError, also if a search holds the studies in a server.
     """
     if run.storage.kind == "journal":
         with TemporaryDirectory(prefix="asd_ray-") as scratch:

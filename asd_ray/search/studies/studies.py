@@ -109,7 +109,7 @@ class Studies:
 
     @property
     def resting(self) -> bool:
-        """Whether the stopping rule ends the search, unless a running trial still improves something."""
+        """Whether the stopping rule ends the search, unless a running trial still improves a best value."""
         return all(map(self.done, self.machine_types))
 
     def best(self, machine_type: str) -> tuple[str, FrozenTrial] | None:

@@ -33,7 +33,7 @@ def smoothed(points: Array, values: Array) -> Array:
 
 
 def ranked(trials: Sequence[FrozenTrial], space: StudySpace) -> list[FrozenTrial]:
-    """The trials that may win, best smoothed value first: these are confirmed, or chosen without confirmation.
+    """The trials that may win, best smoothed value first: the search confirms some, or chooses one.
 
     Measured with the noise of 100 normal and 100 anomalous clips (docs/LOG.md), the first of 48 complete trials is
     0.4 to 0.5 AUC points better than the best observed one, and the first of 144 is 0.6 better. If three are
@@ -43,7 +43,7 @@ def ranked(trials: Sequence[FrozenTrial], space: StudySpace) -> list[FrozenTrial
     """
     able = fitted(trials)
     values = np.array([worth(trial) for trial in able])
-    if len(able) and len(able[0].values) == 1:  # of several, the choice lies in the observed Pareto set
+    if len(able) and len(able[0].values) == 1:  # with several, the choice lies in the observed Pareto set
         values = smoothed(unit_points(able, space), values)
     return [able[index] for index in np.argsort(-values, kind="stable")]
 

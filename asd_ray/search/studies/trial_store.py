@@ -151,7 +151,7 @@ class TrialStore:
         scores: Mapping[str, str],
         reason: str,
     ) -> Mapping[str, Any]:
-        """Keep with its owner what a trial was told for all studies; return all attributes of the owner."""
+        """Keep with the owner what is told of a trial for all studies; return all of the owner's attributes."""
         self.storage.set_trial_user_attr(owner.trial_id, CURVES, curves)
         if values:
             self.storage.set_trial_user_attr(owner.trial_id, VALUES, values)
