@@ -2,8 +2,8 @@
 
 Ray promises nothing about these names. `BORROWED` says where each comes from and which behaviour we rely on, and
 `OVERRIDDEN` which private methods of public classes are replaced elsewhere. tests/cluster/test_ray_internals.py
-tries each of them against the Ray that is installed, and docs/next-ray.md says what to do with another one. Nothing
-of Ray is imported before it is needed: a process that asks for one name gets that one.
+tries each of them against the Ray that is installed, and docs/next-ray.md says what to do with another one.
+Nothing of Ray is imported before it is needed: a process that asks for one name gets that one.
 """
 
 from collections.abc import Iterable, Iterator
