@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from asd_ray.cluster.jobs import JobOrder
     from asd_ray.config import SearchConfig
 
+LISTENS_S = 3.0
 JOB = "ASD_JOB"
 _DASHBOARD = re.compile(r"https?://[^/]+/?")
 _SHARED = re.compile(r"/|[a-z0-9]+://")  # a path that means the same on every machine, if they share it
@@ -39,6 +41,7 @@ def joined_address(address: str | None, *, insecure: bool) -> str | None:
         return None
     if not re.fullmatch(r"auto|[^\s/]+:\d+", address):
         raise InputError(f"--address {address}: give auto, host:port, or http(s)://host:port of a dashboard")
+    _check_that_something_listens(address)
     own_token()
     if not insecure and _lets_in_anybody(address):
         raise InputError(
@@ -48,6 +51,20 @@ def joined_address(address: str | None, *, insecure: bool) -> str | None:
     if not insecure:
         os.environ[MODE] = "token"  # read when ray is imported
     return address
+
+
+def _check_that_something_listens(address: str) -> None:
+    """Raises InputError within seconds; Ray itself would try for a quarter of an hour."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=LISTENS_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--address {address}: nothing listens there ({getattr(error, 'strerror', None) or error}); "
+            "give the address of a running cluster's head, or leave it out"
+        ) from error
 
 
 def _lets_in_anybody(address: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from ray.exceptions import AuthenticationError
@@ -19,6 +20,8 @@ from asd_ray.cluster.ray_internals import LOUD_ABOUT_FILES, files_sent
 from asd_ray.cluster.tokens import MODE, own_token, token_file
 from asd_ray.errors import FAILED, INTERRUPTED, InputError
 
+ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LIMIT = 100 * 2**20  # bytes of a request that the head takes
 LOOK_S = 1.0
 PATIENCE_S = 120.0  # without an answer: a laptop that wakes up, a tunnel that is set up again
@@ -52,6 +55,7 @@ def connect(address: str, *, insecure: bool = False) -> JobSubmissionClient:
     """
     address = address.rstrip("/")
     token = own_token()
+    _spare_the_proxy(address)
     with _asking(address):
         answer = requests.get(f"{address}/api/jobs/", timeout=TIMEOUT_S)
     is_open = answer.status_code == requests.codes.ok
@@ -61,10 +65,28 @@ def connect(address: str, *, insecure: bool = False) -> JobSubmissionClient:
             "there; start its nodes with RAY_AUTH_MODE=token, or give --insecure"
         )
     headers = {} if is_open else {"Authorization": f"Bearer {token}"}
-    with _asking(address):
+    with _asking(address), _without_other_addresses():
         client = JobSubmissionClient(address, headers=headers)
         client.list_jobs()
+    assert client.get_address().rstrip("/") == address, "what was checked is what is used"
     return client
+
+
+@contextmanager
+def _without_other_addresses() -> Iterator[None]:
+    """Ray's client would take an address of these variables in place of the one that it is given."""
+    hidden = {name: os.environ.pop(name) for name in ADDRESS_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _spare_the_proxy(address: str) -> None:
+    """Have requests to this machine itself go straight there, and to no proxy that the user's variables name."""
+    if urlsplit(address).hostname in LOOPBACK:
+        for name in ("NO_PROXY", "no_proxy"):
+            os.environ[name] = ",".join(filter(None, [os.environ.get(name, ""), *LOOPBACK]))
 
 
 @contextmanager

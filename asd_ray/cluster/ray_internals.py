@@ -1,9 +1,9 @@
 """Every private name of Ray that this project uses: of Ray 2.60, and looked for in no other file.
 
-Ray promises nothing about these names. `BORROWED` says where each comes from and which behaviour we rely on;
-tests/cluster/test_ray_internals.py tries each of them against the Ray that is installed, and docs/next-ray.md says
-what to do with another one. Nothing of Ray is imported before it is needed: a process that asks for one name gets
-that one.
+Ray promises nothing about these names. `BORROWED` says where each comes from and which behaviour we rely on, and
+`OVERRIDDEN` which private methods of public classes are replaced elsewhere. tests/cluster/test_ray_internals.py
+tries each of them against the Ray that is installed, and docs/next-ray.md says what to do with another one.
+Nothing of Ray is imported before it is needed: a process that asks for one name gets that one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -77,6 +77,13 @@ BORROWED = {
         "ray.data._internal.cluster_autoscaler",
         "a detached actor that stays on the node where it is first made",
     ),
+}
+
+
+# Private methods of public classes that a class of ours replaces: by whom, and what we rely on.
+OVERRIDDEN = {
+    ("ray.train.torch.TorchTrainer", "_create_default_callbacks"): "lanes/controller.py: Train's own callbacks",
+    ("ray.train.torch.TorchTrainer", "_initialize_and_run_controller"): "lanes/controller.py: `fit` ends in it",
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asd_ray.search.confirmation import SeedTraining
 from asd_ray.search.studies.trial_store import Proposal
-from asd_ray.training.messages import Assignment, EpochReport
+from asd_ray.training.messages import Assignment, End, EpochReport
 
 Work = Proposal | SeedTraining  # a trial of the search, or a training that confirms one
 
@@ -33,7 +33,7 @@ class Assignments:
     def __init__(self) -> None:
         self._at_work: dict[str, Assigned] = {}
         self._again: list[Assigned] = []  # lost with a process or a lane; will begin again
-        self._losses: Counter[tuple[str, int]] = Counter()  # by name and last epoch before the loss
+        self._losses: Counter[tuple[str, int, End]] = Counter()  # by name, last epoch before the loss, and kind
 
     def __len__(self) -> int:
         """How many are at work."""
@@ -68,13 +68,13 @@ class Assignments:
         """Remove and return the work of a trial of Tune; None if it has none."""
         return self._at_work.pop(trial_id, None)
 
-    def count_loss(self, lost: Assigned) -> int:
-        """Count a loss, and return how often this work has been lost after the same epoch, this time included.
+    def count_loss(self, lost: Assigned, end: End) -> int:
+        """Count a loss; return how often this work was lost in this way after the same epoch, this time included.
 
         Losses after different epochs do not add up: where machines come and go, a long trial may be lost often
         and still make progress.
         """
-        after = (lost.assignment.name, lost.epoch)
+        after = (lost.assignment.name, lost.epoch, end)
         self._losses[after] += 1
         return self._losses[after]
 

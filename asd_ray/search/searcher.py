@@ -221,10 +221,10 @@ class StudySearcher(Searcher):
 
         If the lanes are at fault, the work stays as it is, and the next call goes on with it.
         """
-        times = self._assigned.count_loss(lost)
+        times = self._assigned.count_loss(lost, ending.end)
         if ending.end is End.LANE_STUCK and times >= DEATHS:
             return Ending(End.LOST, f"its process died {DEATHS} times: {ending.reason}")
-        if times >= LOST_LANES:
+        if ending.end is End.LANE_ENDED and times >= LOST_LANES:
             self.trouble = self.trouble or ending.reason
         else:
             self._assigned.begin_again(lost)

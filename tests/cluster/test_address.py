@@ -1,6 +1,7 @@
 """What a command line says of where a search runs: read, and refused where it would mean another place there."""
 
 import argparse
+import socket
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,23 @@ def test_a_cluster_that_lets_in_anybody_is_not_joined_unless_that_is_wanted(
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr(address, "_lets_in_anybody", lambda at: True)
-    with pytest.raises(InputError, match=r"lets in anybody.*--insecure"):
-        address.joined_address("head:6379", insecure=False)
-    assert address.joined_address("head:6379", insecure=True) == "head:6379"
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        at = f"127.0.0.1:{head.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"lets in anybody.*--insecure"):
+            address.joined_address(at, insecure=False)
+        assert address.joined_address(at, insecure=True) == at
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once_and_writes_no_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for at in (f"127.0.0.1:{port}", "127.0.0.1:99999", "no-such-host.invalid:6379"):
+        with pytest.raises(InputError, match=f"^--address {at}: nothing listens there"):
+            address.joined_address(at, insecure=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A search sent to a cluster: what is let in, what is sent, how it is followed. The dashboard is a script."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,3 +182,26 @@ def test_what_goes_wrong_while_a_search_is_sent_is_one_line(dashboard: Dashboard
     with pytest.raises(InputError, match=f"^{dashboard.address}: ") as raised:
         submit(client, order(root), on_event=print)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("variable", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
+def test_a_search_goes_to_the_cluster_that_was_checked_whatever_the_environment_names(
+    variable: str, dashboard: Dashboard, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as other:
+        monkeypatch.setenv(variable, other.address)
+        client = connect(dashboard.address)
+        submit(client, order(root), on_event=print)
+        assert os.environ[variable] == other.address
+    assert (len(dashboard.sent), other.sent) == (1, [])
+
+
+def test_a_dashboard_on_this_machine_is_asked_without_a_proxy(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.org")
+    assert connect(dashboard.address).get_address() == dashboard.address
+    assert os.environ["no_proxy"].startswith("example.org,")
