@@ -40,7 +40,7 @@ class Store(Protocol):
     def open(self, folder: Path) -> tuple[BaseStorage, int]:
         """Optuna's storage with the studies of this run alone, and how many torn bytes were cut from it.
 
-        Raises InputError, then and later, when the place fails.
+        Raises InputError where the studies cannot be opened; what fails later raises EnvironmentFailure.
         """
 
 
