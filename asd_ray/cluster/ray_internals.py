@@ -1,6 +1,7 @@
-"""Every private name of Ray that this project uses, as of Ray 2.60; no other file may use one.
+"""Every private name of Ray that this project uses, as of Ray 2.60; no other file may borrow one.
 
-Ray promises nothing about these names. `BORROWED` says where each comes from and which behaviour we rely on;
+Ray promises nothing about these names. `BORROWED` says where each comes from and which behaviour we rely on, and
+`OVERRIDDEN` which private methods of public classes our own classes replace elsewhere.
 tests/cluster/test_ray_internals.py tries each of them with the installed Ray, and docs/next-ray.md says what to do
 about another version. This module imports nothing from Ray before it is needed: a process that asks for one name
 imports only that one.
@@ -77,6 +78,13 @@ BORROWED = {
         "ray.data._internal.cluster_autoscaler",
         "a detached actor that stays on the node where it is first made",
     ),
+}
+
+
+# Private methods of public classes that our classes override: where they do, and what we rely on.
+OVERRIDDEN = {
+    ("ray.train.torch.TorchTrainer", "_create_default_callbacks"): "lanes/controller.py: Train's own callbacks",
+    ("ray.train.torch.TorchTrainer", "_initialize_and_run_controller"): "lanes/controller.py: `fit` ends in it",
 }
 
 

@@ -127,7 +127,7 @@ def _costs(forecast: Forecast) -> Iterator[str]:
     if config.train.precision == "bfloat16" and not has_bfloat16(device):
         yield "          this processor has no instructions for bfloat16: train.precision=float32 is much faster"
     if forecast.room.streams:
-        yield "          reading the clips anew in every epoch comes on top"
+        yield "          reading the clips in every epoch takes further time"
     yield f"time      about {duration(forecast.likely_s)}; {duration(forecast.most_s)} if no trial were pruned"
     free = f"{forecast.free_bytes / 1e9:.1f} GB are free"
     yield (

@@ -18,7 +18,7 @@ def print_end(folder: Path, ending: Ending) -> None:
         table.add_row(*row)
     Console(markup=False, highlight=False).print(table)
     print("in per cent, chance is 50; choosing: on the clips that chose the config; reporting: on the others,")
-    print("which the configuration that the search started from is judged by too")
+    print("on which the configuration that the search started from is judged, too")
     for line in ending.standing:
         print(line)
     for problem in ending.problems:

@@ -1,9 +1,9 @@
-"""Confirmation: the best configs of a search, and the one it started from, trained again with fresh seeds.
+"""Confirmation: train the best configs of a search, and the baseline, again with fresh seeds.
 
 confirmation.yaml             which configs and seeds; written once no trial of the search is running any more
-trials/<uid>/seed-<seed>/     as of any trial, and outcome.json once the training has ended
+trials/<uid>/seed-<seed>/     the files of any trial, and outcome.json once the training has ended
 
-The files are the only state: what has an outcome is not trained again. No ray.
+The files are the only state: a training that has an outcome is not repeated, unless it was lost. No ray.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,14 @@ from asd_ray.search.studies.trial_store import scores_of
 from asd_ray.training import checkpoint
 
 PLAN, OUTCOME = "confirmation.yaml", "outcome.json"
-BASELINE = "baseline"  # stands for the starting configuration where no study could hold a trial of it
+BASELINE = "baseline"  # uid of the starting configuration where no study could hold a trial of it
 
 
 class Candidate(Strict):
-    """A config to train again. It is judged for the machine types that it is among the best of, or the start of.
+    """A config to train again.
 
-    Not for all that it is trained on: the more configs a winner is chosen from, the wider its interval must be.
+    It is judged only for the machine types where it is among the best or is the baseline, not for all that it is
+    trained on: the more configs a winner is chosen from, the wider its interval must be.
     """
 
     uid: PlainName
@@ -44,7 +45,7 @@ class Candidate(Strict):
 
 
 class ConfirmationPlan(Strict):
-    """confirmation.yaml."""
+    """The contents of confirmation.yaml."""
 
     trials: int = Field(description="that had ended when this was decided")
     seeds: list[int]
@@ -53,7 +54,7 @@ class ConfirmationPlan(Strict):
     baseline: dict[PlainName, PlainName] = Field(description="the configuration that the search started from")
 
     def of(self, machine_type: str) -> list[Candidate]:
-        """The candidates of one machine type: the best of the search first, the starting configuration last."""
+        """The candidates of one machine type: the best of the search first, the baseline last."""
         by_uid = {candidate.uid: candidate for candidate in self.candidates}
         uids = [*self.best[machine_type], self.baseline[machine_type]] if self.best[machine_type] else []
         return [by_uid[uid] for uid in dict.fromkeys(uids)]
@@ -62,8 +63,8 @@ class ConfirmationPlan(Strict):
 class SeedOutcome(BaseModel):
     """outcome.json: how a training ended, and the objective per machine type on the choosing clips.
 
-    What it did itself (it diverged, it raised) it would do again: it has failed. What befell it (its process died
-    or hung, time and again) may not befall it another time: it was lost, and another call goes on with it.
+    A training that diverged or raised an error has failed: it would do so again. A training whose process died or
+    hung time and again is lost: that may not happen another time, so another call goes on with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -82,12 +83,12 @@ class SeedTraining:
 
     @property
     def folder(self) -> str:
-        """Its folder, below the trials."""
+        """The folder of this training, below `trials/`."""
         return f"{self.candidate.uid}/seed-{self.seed}"
 
     @property
     def name(self) -> str:
-        """Unlike its place no path: as Tune and those who watch have it."""
+        """The name of this training in Tune and in events; unlike `folder`, it is not a path."""
         return self.folder.replace("/", "-")
 
 
@@ -95,20 +96,20 @@ class Confirmation:
     """The trainings of a plan: which are left to do, and how the others ended."""
 
     def __init__(self, folder: Path, plan: ConfirmationPlan, *, epochs: int) -> None:
-        """`epochs`: that every training has when it is complete."""
+        """`epochs`: how many a complete training has."""
         self.plan, self._epochs = plan, epochs
         self._trials = folder / TRIALS
-        self._whole: dict[str, bool] = {}  # by place; reading a state takes a while
-        self._lost: set[str] = set()  # candidates that were lost since this began
+        self._whole: dict[str, bool] = {}  # by folder; kept, for reading a state takes a while
+        self._lost: set[str] = set()  # uids of candidates that were lost in this call
 
     def trainings(self) -> Iterator[SeedTraining]:
-        """All of them; every candidate gets its first seed before any gets its second."""
+        """All trainings; every candidate gets its first seed before any gets its second."""
         for seed in self.plan.seeds:
             for candidate in self.plan.candidates:
                 yield SeedTraining(candidate, seed)
 
     def waiting(self, *, again: bool = True) -> list[SeedTraining]:
-        """Those left to do; with `again`, those too that an earlier call lost."""
+        """The trainings that are left to do; with `again`, also those that an earlier call lost."""
         spared = {candidate.uid for candidate in self.plan.candidates if self.spares(candidate, again=again)}
         return [
             training
@@ -117,7 +118,10 @@ class Confirmation:
         ]
 
     def spares(self, candidate: Candidate, *, again: bool = True) -> bool:
-        """Whether to leave a candidate alone: it failed with one seed, and cannot win, or was lost just now."""
+        """Whether to skip a candidate: it failed with one seed, so it cannot win, or it was lost in this call.
+
+        Without `again`, a candidate that an earlier call lost is skipped as well.
+        """
         lost = not again or candidate.uid in self._lost
         ends = [self._read(SeedTraining(candidate, seed)) for seed in self.plan.seeds]
         return any(
@@ -125,7 +129,7 @@ class Confirmation:
         )
 
     def reason(self, candidate: Candidate) -> str:
-        """Why it failed or was lost, and with which seed; empty if neither."""
+        """Why a candidate failed or was lost, and with which seed; empty if it did neither."""
         for seed in self.plan.seeds:
             found = self._read(SeedTraining(candidate, seed))
             if found is not None and found.outcome != "complete":
@@ -134,7 +138,7 @@ class Confirmation:
         return ""
 
     def winner(self, machine_type: str) -> Candidate | None:
-        """The candidate with the best mean on the choosing clips, the first of equals; None until all ended."""
+        """The candidate with the best mean on the choosing clips (first of equals); None until all have ended."""
         means: list[tuple[float, Candidate]] = []
         for candidate in self.plan.of(machine_type):
             ends = [self._read(SeedTraining(candidate, seed)) for seed in self.plan.seeds]
@@ -145,15 +149,15 @@ class Confirmation:
         return max(means, key=lambda pair: pair[0], default=(0.0, None))[1]
 
     def outcome(self, training: SeedTraining) -> SeedOutcome | None:
-        """How it ended; None where it has not, or where its scores or its network are gone."""
+        """How a training ended; None if it has not, or if its scores or its network are gone."""
         found = self._read(training)
         return found if found is None or found.outcome != "complete" or self._is_whole(training) else None
 
     def begin(self, training: SeedTraining) -> None:
-        """Make its folder fit to train in: what is left of a damaged result would be taken for a result again."""
+        """Make the folder fit to train in: the rest of a damaged result would be taken for a result again."""
         folder, found = self._trials / training.folder, self._read(training)
         if found is not None and found.outcome == "lost":
-            (folder / OUTCOME).unlink()  # the epochs that it had trained are kept
+            (folder / OUTCOME).unlink()  # keep the epochs that it had trained
         elif (folder / OUTCOME).exists():
             remove_folder(folder)
 
@@ -193,14 +197,14 @@ def _is_readable(path: Path) -> bool:
 
 
 def open_confirmation(folder: Path, run: Run, studies: Studies) -> Confirmation:
-    """Decide what is to be confirmed, now that the search has ended, and write it down."""
+    """Decide what to confirm, now that the search has ended, and write the plan to confirmation.yaml."""
     plan = make_plan(run, studies)
     write_whole(folder / PLAN, dump(plan.model_dump()))
     return Confirmation(folder, plan, epochs=run.config.train.epochs)
 
 
 def read_confirmation(folder: Path, run: Run) -> Confirmation | None:
-    """What was decided last; None if nothing ever was. Raises InputError for a file that cannot be read."""
+    """The confirmation that was planned last; None if there is none. Raises InputError for an unreadable file."""
     path = folder / PLAN
     return (
         Confirmation(folder, load(path, ConfirmationPlan), epochs=run.config.train.epochs)
@@ -210,7 +214,7 @@ def read_confirmation(folder: Path, run: Run) -> Confirmation | None:
 
 
 def count_to_confirm(folder: Path, run: Run, studies: Studies) -> int:
-    """Trainings that are left to confirm the best with; at least so many where trials are still to come."""
+    """How many trainings are left to confirm the best; a lower bound while trials are still to come."""
     search = run.config.search
     if not search.confirm:
         return 0
@@ -221,7 +225,7 @@ def count_to_confirm(folder: Path, run: Run, studies: Studies) -> int:
 
 
 def make_plan(run: Run, studies: Studies) -> ConfirmationPlan:
-    """The best of every machine type, as many as the run says, and the starting configuration."""
+    """Plan to confirm the best of every machine type, as many as the run says, and the baseline."""
     top = run.config.search.confirm
     best = {name: [uid for uid, _ in studies.ranking(name)[:top]] for name in run.machine_types}
     published = {name: studies.published(name) for name in run.machine_types}
@@ -240,7 +244,7 @@ def make_plan(run: Run, studies: Studies) -> ConfirmationPlan:
 
 
 def count_ended(studies: Studies) -> int:
-    """Trials of this search that have ended, over all studies, however they did."""
+    """How many trials of this search have ended, over all studies, with whatever outcome."""
     return sum(trial.state.is_finished() for name in studies.machine_types for trial in studies.own_trials(name))
 
 
@@ -261,8 +265,8 @@ def _candidate(uid: str, machine_type: str, *, run: Run, studies: Studies) -> Ca
     owner, _, number = uid.rpartition("-")
     scores: dict[str, str] = {}
     if uid == _baseline_uid(run, machine_type):
-        owner, params = machine_type, params_of(run.config)  # as it is, also where the space holds another value
-        if run.config.score.name == AUTO:  # no trial of the search has chosen for it
+        owner, params = machine_type, params_of(run.config)  # even where the space holds another value
+        if run.config.score.name == AUTO:  # no trial has chosen a score for it
             scores = dict.fromkeys(run.machine_types, PUBLISHED)
     else:
         trial = studies.trials(owner)[int(number)]

@@ -1,7 +1,7 @@
-"""The driver of a search: what is left to do, Ray to do it on, and why a call ends.
+"""The driver of a search: it finds what is left to do, does it on Ray, and says why a call ends.
 
-A search that was stopped, however hard, goes on by the same call. What takes seconds to import, torch and Ray's
-libraries, is imported where it is needed: a call that finds nothing to do is spared it, and Ray starts before.
+The same call resumes a search that was stopped, even by a kill. Importing torch and Ray's libraries takes seconds,
+so functions import them where they need them: a call with nothing left to do is spared that, and Ray starts first.
 """
 
 from collections.abc import Iterator
@@ -47,13 +47,13 @@ def run_search(
 ) -> tuple[str, ...] | None:
     """Run the trials that the run's total still lacks, then the trainings that confirm the best of them.
 
-    Gives what the same call again would say at its end, once nothing is left to do; None while something is.
+    Returns None while work is left; once none is, the lines that the same call would report again at its end.
 
-    On this machine, or on the cluster at `address`, where lanes come and go with its nodes. Call it while holding
-    the run's lock.
+    The search runs on this machine, or on the cluster at `address`, where lanes come and go with the nodes. Hold
+    the run's lock while calling.
 
-    Raises InputError for what a user can mend, EnvironmentFailure, KeyboardInterrupt when interrupted; call again
-    to go on.
+    Raises InputError for what a user can mend, EnvironmentFailure, and KeyboardInterrupt when interrupted; another
+    call goes on.
     """
     studies, cut = open_studies(folder, run, take_over=True, store=store)
     if cut:
@@ -91,7 +91,7 @@ def _run_on_ray(
     deadline: Deadline,
     address: str | None,
 ) -> "StudySearcher | None":
-    """Have trials run; on this machine few clips are read while Ray starts."""
+    """Run the work on Ray. On this machine, a small corpus is read while Ray starts."""
     from asd_ray.lanes.sizes import ray_with_room
 
     shards = place(run.corpus.path)
@@ -141,15 +141,15 @@ def _end(
     on_event: OnEvent,
     searcher: "StudySearcher | None" = None,
 ) -> tuple[str, ...] | None:
-    """Say why the call ends, if it does so before its work is done; without a searcher, nothing was to run.
+    """Say why the call ends, if it ends before its work is done. Without a searcher, nothing ran.
 
-    Gives the lines that are said of a search that is finished; None where it is not.
+    Returns the lines to report about a finished search, and None if the search is unfinished.
     """
     search, left = run.config.search, searcher.left if searcher else []
     confirmation = searcher.confirmation if searcher else None
     unfinished = bool(left or studies.num_missing)
     if search.confirm and confirmation is None and not unfinished:
-        # All trials have ended, and nobody has decided what to confirm: the report says how far that has come.
+        # All trials have ended without a plan to confirm: make one, so that the report tells what is missing.
         confirmation = open_confirmation(folder, run, studies)
     stopped: tuple[str, ...] = ()
     if studies.resting and studies.count() < search.trials:
@@ -168,7 +168,7 @@ def _end(
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     path = (folder / SCRATCH).resolve()
-    remove_folder(path)  # of a killed driver
+    remove_folder(path)  # a killed driver may have left it
     path.mkdir(parents=True)
     try:
         yield path

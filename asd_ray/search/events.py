@@ -1,7 +1,7 @@
-"""What a search tells while it runs, for whoever shows it or keeps books: see `asd_ray.console`.
+"""The events of a running search, for the terminal and the trackers: see `asd_ray.console` and `asd_ray.tracking`.
 
-A line of text stands for itself. Everything else has the name of what it is about: a trial, or a training that
-confirms one.
+A line of text speaks for itself. Every event about a trial, or about a training that confirms one, carries its
+name.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from asd_ray.training.messages import Assignment, EpochReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What this call is to run from here on; told again when it begins to confirm."""
+    """What this call will run from here on; sent again when it begins to confirm."""
 
     total: int  # trials, or trainings that confirm
     earlier: int = 0  # trials that earlier calls have ended
@@ -24,7 +24,7 @@ class Planned:
 
     @classmethod
     def of(cls, studies: Studies, *, total: int, confirming: bool = False) -> "Planned":
-        """The best so far is one seed's, and by the objective as it was measured: to watch, not to choose by."""
+        """`best` has the objective as measured with one seed: it is good to watch, not to choose by."""
         best = {}
         for name in studies.machine_types:
             able = [trial for trial in studies.trials(name) if may_win(trial)]
@@ -37,17 +37,17 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A trial has been handed out; once more if it was lost with its lane and goes on."""
+    """A trial has been handed out. A trial that was lost with its lane is handed out again to go on."""
 
     name: str
-    machine_types: tuple[str, ...]  # that it trains on
+    machine_types: tuple[str, ...]  # those that it trains on
     params: Params
-    lanes: int  # that trials can run on now
-    seed: int | None = None  # of a training that confirms
+    lanes: int  # how many trials can run on now
+    seed: int | None = None  # only of a training that confirms
 
     @property
     def differs_in(self) -> Params:
-        """What tells it from other trainings of the search: its point, and the seed of one that confirms."""
+        """What sets it apart from other trainings of the search: its point and, if it confirms, its seed."""
         return {**self.params} | ({} if self.seed is None else {"seed": self.seed})
 
     @classmethod
@@ -63,7 +63,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochDone:
-    """An epoch has been trained, or, in a trial that goes on, read back from its history."""
+    """An epoch has been trained or, in a trial that goes on, read back from its history."""
 
     name: str
     report: EpochReport
@@ -72,14 +72,14 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A trial has stopped half-way, and goes on later: its lane was lost, or the hours are over."""
+    """A trial has stopped half-way, and will go on later: its lane was lost, or the time limit was reached."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A trial, or a training that confirms one, that has ended."""
+    """A trial, or a training that confirms one, has ended."""
 
     name: str
     proposal: Proposal
@@ -87,10 +87,10 @@ class Ended:
     reason: str
     epochs: int
     values: dict[str, float]  # objective per machine type, as last scored
-    number: int  # of trials ended in this call
-    total: int  # of trials this call will run
-    seed: int | None = None  # of a training that confirms; number and total are then of those
-    best_of: tuple[str, ...] = ()  # machine types whose best so far it is
+    number: int  # how many trials have ended in this call
+    total: int  # how many trials this call will run
+    seed: int | None = None  # only of a training that confirms; number and total then count those
+    best_of: tuple[str, ...] = ()  # machine types for which it is the best so far
 
 
 Event = str | Planned | Begun | EpochDone | Left | Ended

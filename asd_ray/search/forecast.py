@@ -1,7 +1,7 @@
-"""What a search would do and take, without doing it: `--dry-run`. Nothing is written, no Ray is started.
+"""What a search would do and cost, without doing it: `--dry-run`. It writes nothing and starts no Ray.
 
-Time and memory follow from a few steps on noise (`training.warmup`), and from how many clips, epochs, trials and
-lanes there are.
+It computes time and memory from a few training steps on noise (`training.warmup`) and from the numbers of clips,
+epochs, trials and lanes.
 """
 
 from collections import Counter
@@ -25,8 +25,8 @@ from asd_ray.training.rungs import rungs_of
 from asd_ray.training.scored import FIT_SHARE, MIN_REFERENCE
 from asd_ray.training.warmup import Pace, measure_pace
 
-BRING_UP_S = 15.0  # Ray, reading the clips, and lanes that come up
-PREPARED_PER_S = 200.0  # recordings that are checked and written in a second, by one core
+BRING_UP_S = 15.0  # to start Ray, read the clips and bring up lanes
+PREPARED_PER_S = 200.0  # recordings that one core checks and writes per second
 COLUMNS = pa.schema(
     [SCHEMA.field(name) for name in ("clip_id", "split", "machine_type", "machine_id", "is_anomaly")]
 )
@@ -40,7 +40,7 @@ class Listed:
     clips: pa.Table  # of COLUMNS
     to_prepare: int  # recordings that a search would check and write to shards first
     problems: int  # files that do not fit the layout
-    fingerprint: str = ""  # of what is prepared
+    fingerprint: str = ""  # of the shards; empty until they are prepared
     note_lines: tuple[str, ...] = ()  # on recordings that are odd but used; known once they are prepared
 
     def count(self, split: str, machine_type: str) -> int:
@@ -53,7 +53,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a search would do. Seconds are those of the whole call; bytes those of this machine."""
+    """What a search would do. Seconds are for the whole call, bytes for this machine."""
 
     config: RunConfig
     space: SearchSpace
@@ -61,7 +61,7 @@ class Forecast:
     protocol: str
     not_searchable: dict[str, str]
     roles: pa.Table  # the scored clips, with `chooses` and `reports`
-    lines: tuple[str, ...]  # on what the search begins from
+    lines: tuple[str, ...]  # about what the search begins from
     share: Share
     room: Room
     pace: Pace
@@ -76,7 +76,7 @@ class Forecast:
 
 
 def list_clips(clips: Iterable[Clip], *, valid_fraction: float, problems: int = 0) -> Listed:
-    """Of recordings that are not prepared yet."""
+    """List the clips of recordings that are not prepared yet."""
     clips = hold_out(clips, fraction=valid_fraction)
     rows = [{name: getattr(clip, name) for name in COLUMNS.names} for clip in clips]
     return Listed(
@@ -88,7 +88,7 @@ def list_clips(clips: Iterable[Clip], *, valid_fraction: float, problems: int = 
 
 
 def list_data(data: Path, *, valid_fraction: float) -> Listed:
-    """Of a shard folder; or of a folder of recordings, by their names alone. Raises InputError."""
+    """List the clips of a shard folder, or of a folder of recordings by their names alone. Raises InputError."""
     if not (data / MANIFEST).exists():
         corpus = read_corpus(data)
         return list_clips(corpus.clips, valid_fraction=valid_fraction, problems=len(corpus.problems))
@@ -115,7 +115,7 @@ def make_forecast(
 ) -> Forecast:
     """Check all that a search would check, then measure. Raises InputError, as the search would.
 
-    `folder`: that the search would have, where it is known.
+    `folder`: the run folder that the search would use, if it is known.
     """
     ready = check_search(
         where,
@@ -165,7 +165,7 @@ def make_forecast(
 
 
 def largest_batch(space: SearchSpace, config: RunConfig) -> int:
-    """Of all that a trial may have: it takes the most memory."""
+    """The largest batch size that a trial may have: it takes the most memory."""
     specs = [
         params["batch_size"] for params in (space.params, *space.machine_types.values()) if "batch_size" in params
     ]
@@ -176,9 +176,9 @@ def largest_batch(space: SearchSpace, config: RunConfig) -> int:
 def search_seconds(
     found: Listed, config: RunConfig, share: Share, pace: Pace, *, searched: Sequence[str]
 ) -> tuple[float, float]:
-    """Of a whole search: with 1/eta of the trials kept at the rung, and with all of them kept.
+    """Seconds of a whole search: with 1/eta of the trials kept at the rung, and with all of them kept.
 
-    Confirmations are counted as if no config were the best of two machine types.
+    The count of confirmations assumes that no config is the best of two machine types.
     """
     search, epochs = config.search, config.train.epochs
     joint = search.scope == "joint"
@@ -201,7 +201,7 @@ def search_seconds(
 
 
 def _epoch_and_scoring(found: Listed, types: Iterable[str], pace: Pace, *, workers: int) -> tuple[float, float]:
-    """Seconds of an epoch, and of scoring after one, of a network trained on some machine types."""
+    """The seconds that an epoch, and scoring after it, take for a network trained on some machine types."""
     clips: Counter[str] = Counter()
     for name in types:
         train, valid = found.count("train", name), found.count("valid", name)
@@ -209,5 +209,5 @@ def _epoch_and_scoring(found: Listed, types: Iterable[str], pace: Pace, *, worke
         clips["valid"] += valid
         clips["scored"] += found.count("test", name) + found.count("eval", name)
         clips["scored"] += valid if valid >= MIN_REFERENCE else train + valid  # the threshold is fitted to them
-        clips["scored"] += round(FIT_SHARE * train)  # and scores to these
+        clips["scored"] += round(FIT_SHARE * train)  # scores are fitted to these
     return clips["train"] * pace.train_s / workers + clips["valid"] * pace.read_s, clips["scored"] * pace.read_s

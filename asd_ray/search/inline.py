@@ -1,4 +1,4 @@
-"""Trials that Tune's own processes train: no Train, no mailbox; for tests and debuggers."""
+"""Train trials in Tune's own processes, without lanes: for tests and debuggers."""
 
 from typing import Any
 
@@ -35,4 +35,4 @@ class Inline:
         return self._server.do(TrainTo(to))
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Do nothing: it holds no lane."""

@@ -1,8 +1,8 @@
 """Every check that a search must pass before it begins, in one place.
 
 `asd_ray.api.search`, its dry run and the doctor call `check_search`. What it returns is what the search then uses,
-so nothing is searched that was not checked. It writes nothing, starts no Ray, and asks no server that is to keep
-studies. Whether lanes fit is not checked here: that depends on the machine or cluster that is found later.
+so nothing is searched that was not checked. It writes nothing, starts no Ray, and contacts no server that is to
+keep studies. It does not check whether lanes fit: that depends on the machine or cluster that is found later.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What can be checked of a search without its clips."""
+    """The parts of a search that can be checked without its clips."""
 
     space: SearchSpace
     space_text: str
@@ -55,9 +55,9 @@ def check_call(
     """
     kept = Kept()
     if folder is not None:
-        check_storable(folder, storage)  # before the folder is looked into: a bucket may be far away
+        check_storable(folder, storage)  # before looking into the folder: it may be a distant bucket
         kept = find_store(folder, storage).kept
-    elif storage is not None:  # the environment's counts for a new run only, and this may be an old one
+    elif storage is not None:  # not the environment's: it counts for new runs only, and this may be an old one
         check_url(storage)
     find_system(config.model.name)
     space, text = load_space(space_name)
@@ -78,8 +78,8 @@ def check_search(
 ) -> Ready:
     """Check everything. Raises InputError: one line with the file or option, the value, and the mend.
 
-    `data` is a shard folder; of recordings that are not prepared yet, `recordings` lists the clips. `folder` is
-    that of the run, where it is known, and `storage` the user's --storage.
+    `data` is a shard folder; if the recordings are not prepared yet, `recordings` lists their clips. `folder` is
+    the run folder, if it is known, and `storage` the user's --storage.
     """
     call = check_call(config, space_name=space_name, folder=folder, storage=storage)
     if folder is None:
@@ -95,11 +95,11 @@ def check_search(
     check_class_types(run.systems, plan.class_types)
     if folder is not None and (folder / RUN).exists():
         before = load(folder / RUN, Run)
-        # Whether the corpus is another one is known once it is prepared.
+        # Whether the corpus is another one is known only once it is prepared.
         now = run if plan.fingerprint else run.model_copy(update={"corpus": before.corpus})
         refuse_other(folder / RUN, before, now)
     starts = read_starts(folder, run, clips=plan.clips, storage=storage)
-    if not plan.fingerprint:  # nor is whether an earlier search was of this corpus
+    if not plan.fingerprint:  # whether an earlier search was of this corpus is not known either
         starts = Starts(points=starts.points, lines=not_tried(run))
     return Ready(plan=plan, run=run, starts=starts)
 
@@ -127,14 +127,14 @@ def _check_space(
 
 
 def check_systems(config: RunConfig, systems: Iterable[str]) -> None:
-    """Raises InputError for systems that lack packages, or that the config's score cannot be used with."""
+    """Raises InputError for systems that lack packages, or that the config's score does not fit."""
     systems = tuple(systems)
     _check_scoring(config, systems)
     check_packages(systems)
 
 
 def _check_scoring(config: RunConfig, systems: Iterable[str]) -> None:
-    """Raises InputError for a score that is unknown, or that no system here can be read by."""
+    """Raises InputError for a score that is unknown, or that does not fit these systems."""
     check_score(config.score.name)
     owns = {name: find_system(name).score for name in systems}
     if all(owns.values()) and config.score.name not in (AUTO, PUBLISHED, *owns.values()):

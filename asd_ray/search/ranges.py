@@ -1,4 +1,4 @@
-"""What one searched number may be: a range, one of a few, or, of systems, one of several names."""
+"""What a search may vary: a number within a range or among a few, and the system among several names."""
 
 import math
 from collections.abc import Mapping
@@ -47,13 +47,13 @@ class Range(Strict):
         if isinstance(value, str) or not self.low <= value <= self.high:
             return False
         steps = 0.0 if self.step is None else (value - self.low) / self.step
-        return abs(steps - round(steps)) < 1e-8  # as Optuna has it
+        return abs(steps - round(steps)) < 1e-8  # as Optuna tests it
 
     def limits(self) -> list[float]:
         return [self.low, self.high]
 
     def place(self, value: float) -> float:
-        """Where a value lies between low (0) and high (1), in the scale that it is sampled in.
+        """Where a value lies between low (0) and high (1), on the scale on which it is sampled.
 
         >>> Range(low=1, high=100, log=True).place(10), Range(low=1, high=5).place(2)
         (0.5, 0.25)
@@ -125,7 +125,7 @@ Spec = Annotated[
 
 
 Searched = Range | Choices | Names
-HELD = (float, str)  # where a plain value stands where a range might
+HELD = (float, str)  # types of a plain value, which a number or a system is held at
 
 
 def shown(value: Param) -> str:

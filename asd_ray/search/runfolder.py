@@ -1,8 +1,8 @@
-"""The run folder: what a search was asked, whom it may ask, and where its files lie. No ray.
+"""The run folder: what a search was asked to do, which clips choose, and where its files are. No ray.
 
 run.yaml          the resolved config, the search space verbatim, versions, corpus, protocol
 clips.parquet     every scored clip with its label and role; the report reads it, the search does not
-studies.journal   Optuna's storage, unless the studies are kept in a server
+studies.journal   Optuna's storage, unless a server keeps the studies
 trials/<uid>/     state, metrics and scores of a trial
 """
 
@@ -41,15 +41,15 @@ class Corpus(Strict):
     path: str
     fingerprint: str
     classes: list[list[PlainName]]  # [machine_type, machine_id] by class index
-    notes: dict[PlainName, dict[str, int]] = {}  # by machine type: what is odd about recordings, and how many
+    notes: dict[PlainName, dict[str, int]] = {}  # machine type -> what is odd -> how many recordings
 
 
 class Kept(Strict):
-    """Where the studies are kept; whoever may enter there is not said here."""
+    """Where the studies are kept, without any credentials."""
 
     kind: Literal["journal", "postgresql"] = "journal"
-    place: str = JOURNAL  # of a server: host:port/database
-    prefix: str = ""  # of the names of the studies, where several runs keep theirs in one place
+    place: str = JOURNAL  # for a server: host:port/database
+    prefix: str = ""  # begins the names of studies, where several runs keep theirs in one place
 
     @property
     def name(self) -> str:
@@ -57,11 +57,11 @@ class Kept(Strict):
 
 
 class Run(Strict):
-    """run.yaml."""
+    """The contents of run.yaml."""
 
     @property
     def trained_types(self) -> tuple[str, ...]:
-        """The machine types that a joint trial is trained on: all of the corpus, searched or not."""
+        """The machine types that a joint trial is trained on: all those of the corpus, searched or not."""
         return machine_types(Machine(*names) for names in self.corpus.classes)
 
     @property
@@ -70,7 +70,7 @@ class Run(Strict):
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """Every system that a trial may be of."""
+        """Every system that a trial may use."""
         return self.space.systems or (self.config.model.name,)
 
     asd_ray: str
@@ -86,7 +86,7 @@ class Run(Strict):
     space_text: str
 
     def same_science(self, other: "Run") -> str | None:
-        """What differs from another run that would change its results; None if nothing does."""
+        """The first difference from another run that would change results; None if there is none."""
         mine, theirs = science(self.config), science(other.config)
         for section, values in mine.items():
             for key, value in values.items():
@@ -101,12 +101,12 @@ class Run(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Who chooses and who reports in a corpus: what every training and every search starts from."""
+    """Which clips of a corpus choose and which report: every training and every search starts from this."""
 
     machines: tuple[Machine, ...]  # in the order of their class indices
     fingerprint: str  # of the shards; empty for recordings that are not prepared yet
     num_clips: int
-    notes: dict[str, dict[str, int]]  # by machine type, as of Corpus
+    notes: dict[str, dict[str, int]]  # as in `Corpus`
     protocol: str
     machine_types: tuple[str, ...]
     not_searchable: dict[str, str]
@@ -114,18 +114,18 @@ class Plan:
 
     @property
     def visible_labels(self) -> list[str]:
-        """The clips whose labels may be seen before the choice is made."""
+        """Ids of the clips whose labels may be seen before the choice is made."""
         chosen: list[str] = self.clips.filter(self.clips.column("chooses")).column("clip_id").to_pylist()
         return chosen
 
     @property
     def identity(self) -> str:
-        """Of the clips and of the labels that may be seen: a training on others begins anew."""
+        """Identifies the clips and the labels that may be seen: a training on others begins anew."""
         return f"{self.fingerprint}-{self.protocol}"
 
     @property
     def all_types(self) -> tuple[str, ...]:
-        """Every machine type with training clips; a joint training takes in all of them, searched or not."""
+        """Every machine type with training clips; a joint training uses all of them, searched or not."""
         return machine_types(self.machines)
 
     @property
@@ -139,9 +139,9 @@ class Plan:
 
 
 def plan_clips(shards: Path, protocol_name: str, *, objective: str = "mean") -> Plan:
-    """Roles of the clips of a shard folder. Raises InputError if no machine type can be judged.
+    """Assign roles to the clips of a shard folder. Raises InputError if no machine type can be judged.
 
-    With the objective `proxy` no label chooses, and clips without any will do.
+    With the objective `proxy` no label chooses, so the clips need no labels.
     """
     manifest = Manifest.load(shards)
     clips = read_labels(shards, splits=("test", "eval"))
@@ -169,7 +169,7 @@ def plan_of(
     num_clips: int,
     notes: dict[str, dict[str, int]] | None = None,
 ) -> Plan:
-    """The same of clips that are known already, prepared or not; the tables are those of `judge_clips`."""
+    """Like `plan_clips`, for clips that are already listed, prepared or not; see `judge_clips` for the tables."""
     protocol, not_searchable, table = judge_clips(
         clips, machines, protocol_name=protocol_name, where=where, held_out=held_out
     )
@@ -193,10 +193,10 @@ def judge_clips(
     where: Path,
     held_out: pa.Table | None = None,
 ) -> tuple[str, dict[str, str], pa.Table]:
-    """The protocol, machine types that cannot be searched with the reason, and the clips with their roles.
+    """The protocol, the machine types that cannot be searched and why, and the clips with their roles.
 
-    `clips` are those of the splits test and eval; `held_out` those of valid, where they are to choose instead of
-    any label. Raises InputError, naming `where`, if nothing can be searched.
+    `clips` are those of the splits test and eval; `held_out` are those of valid, if they are to choose in place of
+    labels. Raises InputError, naming `where`, if nothing can be searched.
     """
     columns = {name: clips.column(name).to_pylist() for name in clips.column_names}
     splits_of = labelled_splits(columns["machine_type"], columns["split"], columns["is_anomaly"])
@@ -228,7 +228,7 @@ def judge_clips(
 
 
 def _flags(mask: Mask) -> pa.Array:
-    """`pa.array(mask)` would import pandas, which takes a quarter of a second, to see whether it is given any."""
+    """A mask for Arrow. `pa.array(mask)` would import pandas, which takes a quarter of a second, just to check."""
     bits = pa.py_buffer(np.packbits(mask, bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits])
 
@@ -238,7 +238,7 @@ def _ids_per_type(machines: Iterable[Machine]) -> Counter[str]:
 
 
 def _without_stand_ins(held_out: pa.Table, machines: tuple[Machine, ...]) -> dict[str, str]:
-    """The machine types of which no clip can stand in for an anomaly, and why."""
+    """The machine types without clips that can stand in for anomalies, and why."""
     held: dict[str, set[str]] = defaultdict(set)
     for row in held_out.select(["machine_type", "machine_id"]).to_pylist():
         held[row["machine_type"]].add(row["machine_id"])
@@ -256,7 +256,7 @@ def _without_stand_ins(held_out: pa.Table, machines: tuple[Machine, ...]) -> dic
 
 
 def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace, space_text: str) -> Run:
-    """The run that a call asks for. Raises InputError where the space is of other systems than the config."""
+    """The run that a call asks for. Raises InputError if the space is for other systems than the config."""
     return Run(
         asd_ray=asd_ray.__version__,
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -271,14 +271,14 @@ def plan_run(shards: Path, config: RunConfig, *, plan: Plan, space: SearchSpace,
 
 
 def refuse_other(path: Path, before: Run, run: Run) -> None:
-    """Raises InputError where the run of a folder is another search than `run`."""
+    """Raises InputError if `before`, the run of a folder, is another search than `run`."""
     difference = before.same_science(run)
     if difference is not None:
         raise InputError(f"{path}: {difference}; use another --run, or the settings of this one")
 
 
 def continued(folder: Path, run: Run) -> Run:
-    """`run` as run.yaml is to have it: with the calls that searched there before.
+    """`run` as run.yaml should hold it: with the calls that searched there before.
 
     Raises InputError if the folder holds another search.
     """
@@ -287,7 +287,7 @@ def continued(folder: Path, run: Run) -> Run:
         return run
     before = load(path, Run)
     refuse_other(path, before, run)
-    if before.storage != run.storage:  # no lock of the folder keeps two drivers from beginning at one time
+    if before.storage != run.storage:  # no folder lock keeps two drivers from beginning at the same time
         raise InputError(f"{path}: another search has begun there just now; call again")
     return run.model_copy(update={"calls": list(dict.fromkeys([*before.calls, *run.calls]))})
 
@@ -302,7 +302,7 @@ def open_run(folder: Path, run: Run, *, clips: pa.Table) -> Run:
 
 
 def read_run(folder: Path) -> tuple[Run, pa.Table]:
-    """A run folder as it is on disk. Raises InputError when it is none, or its clips are lost."""
+    """Read a run folder from disk. Raises InputError if it is no run folder, or if its clips are lost."""
     if not (folder / RUN).exists():
         mend = "" if folder.exists() else path_suggestion(folder)
         raise InputError(f"{folder}: no {RUN} there{mend or '; give the folder of a search'}")

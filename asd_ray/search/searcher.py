@@ -26,14 +26,14 @@ from asd_ray.search.trial_runner import config_of, step_of
 from asd_ray.training.messages import Assignment, End, Ending, EpochTrained
 
 DEATHS = 3  # a trial fails once its process has died this often after the same epoch
-LOST_LANES = 5  # the search stops once one trial has lost its lane this often: every other would, too
+LOST_LANES = 5  # the search stops once a trial has lost its lane this often: every other trial would, too
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def or_stop(answer: Any) -> Callable[[Method], Method]:
-    """Make a method of the searcher give `answer`, then and ever after, when a disk or a server fails.
+    """Make a method of the searcher return `answer` from the moment when a disk or a server fails.
 
-    An exception would be taken by Tune for one of the trial, which it would try again, or tell as complete.
+    Tune would blame the trial for an exception, and would try it again or report it as complete.
     """
 
     def wrap(method: Method) -> Method:
@@ -65,8 +65,8 @@ class StudySearcher(Searcher):
         deadline: Deadline | None = None,
         lanes: Lanes | None = None,
     ) -> None:
-        """`total`: trials that this call will run, unless the deadline comes before; `lanes`: what they run on
-        (default: any number)."""
+        """`total`: how many trials this call will run, unless the deadline comes first; `lanes`: those that the
+        trials run on (default: any number)."""
         super().__init__(metric="training_iteration", mode="max")
         self.studies, self._on_event, self._total = studies, on_event, total
         self._run, self._folder = run, folder
@@ -75,13 +75,13 @@ class StudySearcher(Searcher):
         self._assigned = Assignments()
         self._ended = 0
         self.left: list[str] = []  # names of what the deadline stopped; the next call goes on with it
-        self.confirmation: Confirmation | None = None  # once the search itself has ended
+        self.confirmation: Confirmation | None = None  # set once the search itself has ended
         self._to_confirm: list[SeedTraining] = []
         self.trouble = ""  # why the search cannot go on
         self.broken = False  # nothing can be written any more
 
     def __reduce__(self) -> Any:
-        """Tune pickles its searcher; the studies are the state, and they are on disk."""
+        """Pickle no state: Tune pickles its searcher, but the studies are its state, and they are on disk."""
         return StudySearcher.__new__, (StudySearcher,)
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
@@ -89,7 +89,7 @@ class StudySearcher(Searcher):
 
     @or_stop(Searcher.FINISHED)
     def suggest(self, trial_id: str) -> Any:
-        """The config of a further trial; None has Tune ask again later."""
+        """The config of the next trial; None makes Tune ask again later."""
         self.trouble = self.trouble or self._lanes.trouble
         if self.trouble or self._deadline.over:
             return Searcher.FINISHED
@@ -102,18 +102,18 @@ class StudySearcher(Searcher):
             self._assigned.begin(trial_id, assigned)
             self._on_event(Begun.of(assigned.assignment, lanes=self._lanes.room))
             return config_of(assigned.assignment)
-        # What is at work may be lost, and begin again, or wake a resting study up.
+        # A trial at work may be lost and begin again, or may wake up a resting study.
         return None if len(self._assigned) else Searcher.FINISHED
 
     def _count_left(self) -> int:
-        """Trials and trainings that run or are still to; how many will confirm is known once the search ends."""
+        """Trials and trainings that run or are left; how many will confirm is only known once the search ends."""
         if self.confirmation is not None:
             return self._assigned.begun + len(self._to_confirm)
         search = self._run.config.search
         return max(self._assigned.begun + self.studies.num_missing, search.seeds if search.confirm else 0)
 
     def _next_trial(self) -> Assigned | None:
-        """The next trial of the search; None where there is none, now or ever."""
+        """The next trial of the search; None if there is none now, or none any more."""
         proposal = self.studies.ask() if self.confirmation is None else None
         if proposal is None:
             return None
@@ -125,7 +125,7 @@ class StudySearcher(Searcher):
         return Assigned(assignment=assignment, work=proposal)
 
     def _next_training(self) -> Assigned | None:
-        """The next training that confirms; None while trials of the search are at work, and where none is left."""
+        """The next training that confirms; None while trials of the search are at work, and when none is left."""
         if not self._run.config.search.confirm or self._assigned.count(Proposal):
             return None
         if self.confirmation is None:
@@ -167,7 +167,7 @@ class StudySearcher(Searcher):
 
     @or_stop(True)
     def judge(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Pass an epoch's report on to the studies; True when the trial is to be stopped."""
+        """Pass an epoch's report on to the studies; True when the trial should stop."""
         step = step_of(result)
         if not isinstance(step, EpochTrained):
             return False
@@ -187,13 +187,13 @@ class StudySearcher(Searcher):
         return False
 
     def note_death(self, trial_id: str, why: str) -> None:
-        """The process of a trial has died; Tune will say next that the trial is over."""
+        """Note why the process of a trial died; Tune will report next that the trial is over."""
         if trial_id in self._assigned:
             self._assigned[trial_id].died_of = why
 
     @or_stop(None)
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial of Tune is over; `error`: its process has died, by whatever."""
+        """A trial of Tune is over; with `error`, its process has died for some reason."""
         assigned = self._assigned.end(trial_id)
         if assigned is None:
             return
@@ -217,14 +217,14 @@ class StudySearcher(Searcher):
             self._on_trial(assigned, assigned.work, ending)
 
     def _lose(self, lost: Assigned, ending: Ending) -> Ending | None:
-        """Have a trial that was lost with its process or its lane go on; how it ends, if it is at fault itself.
+        """Let work that lost its process or its lane begin again; if it is itself at fault, return its ending.
 
-        If the lanes are, it stays as it is, and the next call goes on with it.
+        If the lanes are at fault, the work stays as it is, and the next call goes on with it.
         """
-        times = self._assigned.count_loss(lost)
+        times = self._assigned.count_loss(lost, ending.end)
         if ending.end is End.LANE_STUCK and times >= DEATHS:
             return Ending(End.LOST, f"its process died {DEATHS} times: {ending.reason}")
-        if times >= LOST_LANES:
+        if ending.end is End.LANE_ENDED and times >= LOST_LANES:
             self.trouble = self.trouble or ending.reason
         else:
             self._assigned.begin_again(lost)
@@ -253,11 +253,11 @@ class StudySearcher(Searcher):
         assert self.confirmation is not None
         if ending is None and assigned.epoch < self._run.config.train.epochs:
             self._on_event(Left(name=training.name))
-            return  # stopped half-way, by whatever: no result
+            return  # it stopped half-way, for whatever reason: no result
         candidate, reason = training.candidate, ending.reason if ending else ""
         values: dict[str, float] = {}
         if assigned.last is not None:
-            # By the score that the search chose for it: chosen anew, every seed would have another one.
+            # Use the score that the search chose for this config: chosen anew, it could differ from seed to seed.
             by_score = assigned.last.objective_by_score
             values = dict(assigned.last.objective) | {
                 name: value
@@ -312,10 +312,10 @@ class StudyScheduler(FIFOScheduler):
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Its process died. What the searcher makes of it, it does when Tune tells it next."""
+        """Note that a trial's process died; the searcher acts on it when Tune calls it next."""
         lines = str(trial.get_error() or "its process died").strip().splitlines()
         self._searcher.note_death(trial.trial_id, lines[-1])
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """The last epoch comes this way."""
+        """Judge the last epoch, which Tune reports here."""
         self._searcher.judge(trial.trial_id, result)

@@ -37,7 +37,7 @@ from asd_ray.shipped import search_spaces
 
 __all__ = ["Params", "SearchSpace", "StudySpace", "load_space"]
 
-# Of a point, the system is a name, everything else a number.
+# In a point, the system is a name, and everything else is a number.
 Point = Annotated[
     dict[str, Param],
     WithJsonSchema(
@@ -128,7 +128,7 @@ class SearchSpace(Strict):
     def of(self, machine_type: str) -> "StudySpace":
         """The ranges of one machine type's study."""
         specs: dict[str, Searched | Param] = {**self.params, **self.machine_types.get(machine_type, {})}
-        if self.systems:  # first: what else acts follows from it
+        if self.systems:  # comes first, for it decides which numbers act
             system = self.systems[0] if len(self.systems) == 1 else Names(choices=self.systems)
             specs = {"system": system, **specs}
         return StudySpace(specs)

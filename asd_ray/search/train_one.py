@@ -1,4 +1,4 @@
-"""One config trained in full, on one lane of one or many workers; goes on from its state when called again."""
+"""Train one config in full, on one lane of one or more workers. A second call goes on from the saved state."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +29,10 @@ def train_full(
     machine_types: tuple[str, ...],
     on_epoch: Callable[[EpochReport], None],
 ) -> None:
-    """Train in `folder` (state.pt, metrics.json, scores.parquet); every epoch's report is handed on.
+    """Train in `folder` (state.pt, metrics.json, scores.parquet), and pass every epoch's report to `on_epoch`.
 
-    Raises InputError when the lane does not fit the machine, EnvironmentFailure when the disk fails,
-    TrainingFailedError when the training does.
+    Raises InputError when the lane does not fit the machine, EnvironmentFailure when the disk fails, and
+    TrainingFailedError when the training fails.
     """
     clips = plan.num_clips
     order = TrialOrder(
@@ -56,7 +56,7 @@ def train_full(
 
 
 def train_epochs(commander: Commander, order: TrialOrder, *, on_epoch: Callable[[EpochReport], None]) -> None:
-    """Have an order trained epoch by epoch. Raises TrainingFailedError, and EnvironmentFailure for the disk."""
+    """Train an order epoch by epoch. Raises TrainingFailedError, and EnvironmentFailure when the disk fails."""
     begun = commander.start(order)
     for epoch in range(1, order.config.train.epochs + 1):
         report = begun if isinstance(begun, Ending) else commander.epoch(epoch)

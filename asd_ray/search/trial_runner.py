@@ -1,7 +1,7 @@
 """Tune's view of a trial: a thin Trainable that hands its epochs to a lane (here) or trains them (`inline`).
 
-Without torch, which Tune's processes would import for nothing. Tune's API speaks in dicts of plain values: the
-config of a trial and the result of a step hold one message each.
+It imports no torch, which Tune's processes do not need. Tune's API passes dicts of plain values, so the config of
+a trial and the result of a step hold one message each, as text.
 """
 
 from abc import abstractmethod
@@ -30,17 +30,17 @@ ASSIGNMENT, TRAINED, ENDED = "assignment", "epoch_trained", "ended"  # keys of a
 
 
 def config_of(assignment: Assignment) -> dict[str, str]:
-    """What Tune hands to a trial."""
+    """The config that Tune hands to a trial."""
     return {ASSIGNMENT: to_text(assignment)}
 
 
 def result_of(step: Step) -> dict[str, str]:
-    """What Tune is told of a step. Text, for Tune flattens nested results before its schedulers see them."""
+    """The result of a step for Tune: text, for Tune flattens nested results before its schedulers see them."""
     return {TRAINED if isinstance(step, EpochTrained) else ENDED: to_text(step)}
 
 
 def step_of(result: dict[str, Any]) -> Step | None:
-    """The step that a result tells of; None for Tune's own results."""
+    """The step that a result holds; None for Tune's own results."""
     if TRAINED in result:
         return from_text(EpochTrained, result[TRAINED])
     return from_text(Ending, result[ENDED]) if ENDED in result else None
@@ -59,7 +59,7 @@ class Commander(Protocol):
 
 
 class TrialRunner(tune.Trainable):
-    """One trial after another, as Tune's `reuse_actors` has it; each step is one epoch."""
+    """Runs one trial after another, as Tune's `reuse_actors` asks; each step is one epoch."""
 
     def setup(self, config: dict[str, Any], **fixed: Any) -> None:
         self._base: RunConfig = fixed["base"]
@@ -73,10 +73,10 @@ class TrialRunner(tune.Trainable):
 
     @abstractmethod
     def connect(self, **fixed: Any) -> Commander:
-        """What serves the next trial. Raises LaneError where nothing does."""
+        """What serves the next trial. Raises LaneError if nothing does."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial. One that was begun before replays its epochs, so that the studies see them all."""
+        """Begin another trial. A trial that was begun before replays its epochs, so the studies see them all."""
         self._epoch = 0
         order = self._order(from_text(Assignment, new_config[ASSIGNMENT]))
         try:
@@ -102,8 +102,8 @@ class TrialRunner(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train an epoch. How a trial ends is a result, not an exception.
 
-        For an exception Tune would throw the warm process away; and of a full disk it would lose what was wrong,
-        for it keeps that on the same disk.
+        After an exception, Tune would throw the warm process away. It would also lose the message about a full
+        disk, for it keeps the message on that disk.
         """
         if self._ending is None:
             assert self._commander is not None
@@ -129,7 +129,7 @@ def _ending_of(error: LaneError) -> Ending:
 
 class LaneTrial(TrialRunner):
     def connect(self, **fixed: Any) -> Link:
-        """The lane of the trial before, unless it has ended since."""
+        """The lane of the previous trial, or another one if that lane has ended since."""
         if isinstance(self._commander, Link) and self._commander.hold():
             return self._commander
         owner = ray.get_runtime_context().get_actor_id() or ""

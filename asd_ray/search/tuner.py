@@ -1,6 +1,6 @@
 """The tuner of a search: one Tuner over all studies, in front of warm lanes.
 
-Tune's own state is disposable; what is known lies in the studies.
+Tune's own state is disposable: all that is known is in the studies.
 """
 
 from concurrent.futures import Future
@@ -43,9 +43,9 @@ def run_trials(
     deadline: Deadline,
     address: str | None = None,
 ) -> StudySearcher | None:
-    """Run what is missing on the Ray that is there, at most so many at a time; None where no lane came in time.
+    """Run the missing work on the running Ray, at most `trials` at a time; None if no lane came in time.
 
-    The searcher knows what the deadline left. Raises InputError, EnvironmentFailure.
+    The returned searcher knows what the deadline left undone. Raises InputError, EnvironmentFailure.
     """
     shards, missing = place(run.corpus.path), studies.num_missing
     here = address is None or run.config.lanes.inline
@@ -98,7 +98,7 @@ def _tune(
             name="tune",
             **ray_storage(scratch),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=0),  # the searcher has them begun again
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher lets trials begin again
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own state
         ),
     ).fit()
@@ -114,14 +114,14 @@ def _trainable(folder: Path, run: Run, *, share: Share, clips: "Future[Bank]") -
         "trials": str((folder / runfolder.TRIALS).resolve()),
         "corpus": run.corpus_identity,
         "systems": run.systems,
-        # Also where nothing is pruned: the report shows how far trials had come there.
+        # Score at the rungs even if nothing is pruned: the report shows how far trials had come there.
         "score_at": (*rungs(epochs, run.config.search.eta), epochs),
     }
     if share.inline:
         fixed |= {"clips": clips.result(), "num_classes": len(run.corpus.classes)}
         return tune.with_resources(tune.with_parameters(InlineTrial, **fixed), share.resources)
-    # A sliver of memory: Tune insists on some resource, and any CPU could be one that the lanes need. Here, for
-    # this node stays, and no other may be kept from being given back.
+    # Ask for a sliver of memory: Tune insists on some resource, and the lanes may need every CPU. Ask for it on
+    # this node, which stays: on another, it would keep the cluster from giving that node back.
     sliver = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}], bundle_label_selector=[on_this_node()])
     return tune.with_resources(tune.with_parameters(LaneTrial, **fixed), sliver)
 

@@ -1,10 +1,11 @@
 """What a search begins from besides the published point: configs that a user names, and earlier searches.
 
-All of it is read, and refused, before anything is written. Then all points, and every trial under its own name,
-are kept in one write each, so that the same command again, also after a kill, adds only what is missing. An
-earlier search whose lessons are all kept is not looked at again: it may be gone by then, or be searched further.
+This module reads all of it, and refuses what does not fit, before it writes anything. Then it keeps all
+points in one write, and each trial, under its own name, in another. So the same command again, even after a kill,
+adds only what is missing. Once all lessons of an earlier search are kept, nothing looks at that search again: it
+may be gone by then, or have more trials.
 
-No reporting label may come in this way: an earlier search on whose choosing clips this one reports is refused.
+No reporting label may leak in this way: an earlier search that chose on clips that report here is refused.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,8 @@ from asd_ray.search.studies.storage import reading
 from asd_ray.search.studies.studies import Studies
 from asd_ray.search.studies.trial_store import TAUGHT, name_of
 
-# Part of what can change a result, but of no trial's value on the choosing clips: seeds are noise, thresholds come
-# after, and the protocol is compared as it was resolved.
+# Settings that can change a result, but not what a trial's value on the choosing clips means: seeds are noise,
+# thresholds come after, and `difference` compares the protocol as it was resolved.
 _FREE = {("train", "seed"), ("score", "threshold_quantile"), ("score", "protocol")}
 _TEACHES = (TrialState.COMPLETE, TrialState.PRUNED)
 _SOURCES = "warm_started_from"  # user attribute of the first study: run folders whose lessons are all kept
@@ -35,7 +36,7 @@ _SOURCES = "warm_started_from"  # user attribute of the first study: run folders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """A finished trial of another search, as one of its studies has it; `origin` names it everywhere."""
+    """A finished trial of another search, as one of its studies holds it; `origin` is its name everywhere."""
 
     machine_type: str
     origin: str
@@ -46,22 +47,22 @@ class Lesson:
 class Starts:
     """Points to try early, trials to learn from, and a line on each of their sources."""
 
-    points: tuple[tuple[str, Params], ...] = ()  # of --enqueue: file and point
-    best: tuple[Params, ...] = ()  # of --warm-start where values do not count
+    points: tuple[tuple[str, Params], ...] = ()  # from --enqueue: file and point
+    best: tuple[Params, ...] = ()  # from --warm-start, where earlier values do not count
     lessons: tuple[Lesson, ...] = ()
     lines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()  # run folders that all this was read from
 
     @property
     def is_new(self) -> bool:
-        """Whether the studies may have to be given something, or be asked about it."""
+        """Whether any of this may be new to the studies."""
         return bool(self.points or self.best or self.lessons or self.sources)
 
 
 def read_starts(folder: Path | None, run: Run, *, clips: pa.Table, storage: str | None = None) -> Starts:
-    """What `search.enqueue` and `search.warm_start` of a run name. Writes nothing; raises InputError.
+    """Read what `search.enqueue` and `search.warm_start` of a run name. Writes nothing; raises InputError.
 
-    `folder`: of the run, where it has one. `clips`: its clips with their roles. `storage`: the user's --storage.
+    `folder`: that of the run, if it has one. `clips`: its clips with their roles. `storage`: the user's --storage.
     """
     search = run.config.search
     points = tuple((path, _enqueued(path, run, clips)) for path in search.enqueue)
@@ -82,7 +83,7 @@ def read_starts(folder: Path | None, run: Run, *, clips: pa.Table, storage: str 
 
 
 def not_tried(run: Run) -> tuple[str, ...]:
-    """A line where studies do not take the point that the search starts from: all of them, or some."""
+    """A line to report if some or all studies do not take the point that the search starts from."""
     point = params_of(run.config)
     found = {machine_type: run.space.of(machine_type).outside(point) for machine_type in run.machine_types}
     problems = {machine_type: problem for machine_type, problem in found.items() if problem}
@@ -94,7 +95,7 @@ def not_tried(run: Run) -> tuple[str, ...]:
 
 
 def begin_from(starts: Starts, studies: Studies) -> Iterator[str]:
-    """Give the studies what they lack of it; yields a line on each source."""
+    """Give the studies what they still lack of `starts`; yield a line on each source."""
     studies.enqueue([*(point for _, point in starts.points), *starts.best])
     for path, point in starts.points:
         numbers = ", ".join(f"{name} {shown(value)}" for name, value in point.items())
@@ -119,7 +120,7 @@ def _known_sources(folder: Path, storage: str | None) -> list[str]:
     """The run folders whose lessons are all in this run's studies."""
     if not (folder / RUN).exists():
         return []
-    run = load(folder / RUN, Run)  # not its clips, which this call may be about to write anew
+    run = load(folder / RUN, Run)  # not the clips, which this call may be about to rewrite
     with reading(folder, run, url=storage) as studies:
         return _sources_of(studies)
 
@@ -143,7 +144,7 @@ def _enqueued(path: str, run: Run, clips: pa.Table) -> Params:
 
 
 def _check_labels(where: str, then: pa.Table, now: pa.Table, *, protocol: str) -> None:
-    """Raises InputError where clips that report here chose there: what won there won by their labels, too."""
+    """Raises InputError if clips that report here chose there: their labels helped what won there to win."""
     reporting, chose = (
         {row["clip_id"] for row in table.select(["clip_id", role]).to_pylist() if row[role]}
         for table, role in ((now, "reports"), (then, "chooses"))
@@ -199,7 +200,7 @@ def _lessons(path: Path, studies: Studies, run: Run) -> Starts:
 
 
 def _origins(studies: Studies) -> dict[str, str]:
-    """A name for each trial that no other trial has, in whatever folder: its own there, and when it was begun."""
+    """A name for each trial that is unique across all folders: its name, and when it began."""
     return {
         name_of(name, trial): f"{name_of(name, trial)} of {trial.datetime_start}"
         for name in studies.machine_types
@@ -208,7 +209,7 @@ def _origins(studies: Studies) -> dict[str, str]:
 
 
 def _origin(machine_type: str, trial: FrozenTrial, origins: Mapping[str, str]) -> str:
-    """The first name of a trial that was handed on from search to search."""
+    """The first name of a trial, which may have been handed on from search to search."""
     return str(trial.user_attrs.get(TAUGHT) or origins[name_of(machine_type, trial)])
 
 
@@ -229,7 +230,7 @@ def _best_points(path: Path, studies: Studies, run: Run, then: Run, why: str) ->
 
 
 def _winners(path: Path, studies: Studies, then: Run) -> Iterator[tuple[str, Params]]:
-    """Per machine type the name and point of the confirmed winner, or else of the trial that the search chose."""
+    """For each machine type, the name and point of the confirmed winner, or else of the trial that was chosen."""
     confirmation = read_confirmation(path, then)
     for name in then.machine_types:
         winner = confirmation.winner(name) if confirmation else None

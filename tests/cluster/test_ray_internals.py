@@ -13,7 +13,7 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from asd_ray.cluster import ray_internals
-from asd_ray.cluster.ray_internals import BORROWED, OUT_OF_MEMORY, mend_out_of_memory
+from asd_ray.cluster.ray_internals import BORROWED, OUT_OF_MEMORY, OVERRIDDEN, mend_out_of_memory
 
 
 @pytest.fixture
@@ -134,3 +134,9 @@ def test_ray_takes_sigterm_for_itself_which_is_why_it_is_given_back() -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("owner", "method"), OVERRIDDEN)
+def test_a_method_that_is_replaced_is_there_to_be_replaced(owner: str, method: str) -> None:
+    module, _, name = owner.rpartition(".")
+    assert callable(getattr(getattr(import_module(module), name), method))

@@ -1,4 +1,4 @@
-"""What the studies ask at every trial, read from the storage once and then kept: counts, rungs, gains."""
+"""What the studies need at every trial (counts, rungs, gains): read from the storage once, then kept."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,9 +9,9 @@ from asd_ray.search.studies.trial_store import TAUGHT, curve_of, worth
 
 
 class Gain:
-    """How many trials of a study have finished since its best one rose.
+    """How many trials of a study have finished since its best value last rose.
 
-    Complete and pruned ones count, in the order in which they finished; failed ones say nothing about the space,
+    Complete and pruned trials count, in the order in which they finished. Failed ones say nothing about the space,
     and those of another search (`--warm-start`) gained nothing here.
     """
 
@@ -20,7 +20,7 @@ class Gain:
         self.since = 0
 
     def note(self, state: TrialState, value: float | None) -> None:
-        """A trial has finished; `value` of a complete one: its objective, or the mean of several."""
+        """Count a finished trial. `value` is the objective of a complete one, or the mean of several."""
         if state is TrialState.COMPLETE and value is not None and (self.best is None or value > self.best):
             self.best, self.since = value, 0
         elif state in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -37,7 +37,7 @@ def gain_of(trials: Sequence[FrozenTrial]) -> Gain:
 
 
 class Bookkeeping:
-    """Grows by a row of numbers per trial and rung; the trials themselves stay in the storage."""
+    """Counts, rungs and gains. It grows by a row of numbers per trial and rung; the trials stay in the storage."""
 
     def __init__(self, machine_types: Sequence[str], *, rungs: Sequence[int]) -> None:
         self.own = dict.fromkeys(machine_types, 0)  # trials that each study proposed
@@ -46,27 +46,27 @@ class Bookkeeping:
         self._standings = {rung: Standings(machine_types) for rung in rungs}
 
     def read(self, machine_type: str, trials: Sequence[FrozenTrial]) -> None:
-        """A study's gain, and what it learnt from other searches."""
+        """Read a study's gain back, and what it learnt from other searches."""
         self.gains[machine_type] = gain_of(trials)
         for trial in trials:
             if TAUGHT in trial.user_attrs:
                 self.learn(machine_type, trial, origin=trial.user_attrs[TAUGHT])
 
     def learn(self, machine_type: str, trial: FrozenTrial, *, origin: str) -> None:
-        """A trial of another search: what arrives at a rung here is compared with it too."""
+        """Add a trial of another search: trials that arrive at a rung here are compared with it too."""
         self.learnt[machine_type].add(origin)
         for epoch, value in curve_of(trial).items():
             self.arrive(origin, epoch, {machine_type: value})
 
     def arrive(self, uid: str, epoch: int, values: Mapping[str, float]) -> None:
-        """A trial's objective per machine type after an epoch, which may be a rung."""
+        """Note a trial's objective per machine type after an epoch, which may be a rung."""
         if epoch in self._standings:
             self._standings[epoch].arrive(uid, values)
 
     def survives(self, uid: str, epoch: int, *, eta: int) -> bool:
-        """Whether a trial that has arrived goes on; where there is no rung, all do."""
+        """Whether a trial goes on after an epoch; all do where there is no rung."""
         return epoch not in self._standings or self._standings[epoch].survives(uid, eta=eta)
 
     def ended(self, machine_type: str, state: TrialState, value: float | None) -> None:
-        """A trial has ended in a study; `value` of a complete one: its (mean) objective."""
+        """Count a trial that has ended in a study. `value` is the (mean) objective of a complete one."""
         self.gains[machine_type].note(state, value)

@@ -27,7 +27,7 @@ class FixedPoints:
         self._due = self._find_due()
 
     def add(self, points: Sequence[Params]) -> None:
-        """Points to try right after the published one. Kept: a later call tries what this one does not."""
+        """Keep points to try right after the published one; a later call tries those that this one does not."""
         kept = self.named()
         new = [point for number, point in enumerate(points) if point not in [*kept, *points[:number]]]
         if new:
@@ -44,7 +44,7 @@ class FixedPoints:
         return any(point in due for due in self._due.values())
 
     def next(self, turns: Sequence[str]) -> tuple[str, Params] | None:
-        """The point that is due, if any, and its owner: the first study in turn whose ranges hold it."""
+        """The next point that is due, if any, and its owner: the first study in turn whose ranges hold it."""
         due = self._due[turns[0]]
         while due:
             start = due.pop(0)
@@ -55,7 +55,7 @@ class FixedPoints:
         return None
 
     def _find_due(self) -> dict[str, list[Params]]:
-        """By the study whose turn it is; in a joint search all of them share one list."""
+        """The points that are due, by the study whose turn it is; in a joint search all studies share one list."""
         tried = {
             name: [space.active(trial.params) for trial in self._book.trials(name) if is_own(trial)]
             for name, space in self._spaces.items()
@@ -66,7 +66,7 @@ class FixedPoints:
 
     def _untried(self, tried: Mapping[str, Sequence[Params]]) -> list[Params]:
         found: list[Params] = []
-        known: list[list[Params]] = []  # what may be equal where it acts though it is not as written
+        known: list[list[Params]] = []  # active points: two that are written differently may be equal
         for start in (self._published, *self.named(), *self._early):
             points = [self._spaces[name].active(start) for name in tried]
             was_tried = any(point in trials for point, trials in zip(points, tried.values(), strict=True))

@@ -1,6 +1,6 @@
 """A Gaussian process over the trials of a search: the surface that noisy objectives lie around.
 
-Apart from `surface`, which asks for it, because scipy is imported only where there are trials enough to fit it to.
+It is apart from `surface`, which uses it, so that scipy is imported only if there are enough trials to fit it to.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ JITTER = 1e-6
 
 
 class Surface:
-    """A Gaussian process fitted to noisy values (N,) at points (N, D) of the unit cube, FEWEST of them at least.
+    """A Gaussian process fitted to noisy values (N,) at points (N, D) of the unit cube; N is at least FEWEST.
 
-    Matern 5/2 kernel with a length per axis; lengths, scale and noise variance at the maximum of likelihood times
+    The kernel is Matern 5/2 with a length per axis. Lengths, scale and noise variance maximise likelihood times
     weak log-normal priors (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 5.4.1).
     """
 
@@ -40,9 +40,9 @@ class Surface:
 
     @property
     def explained(self) -> float:
-        """The share of the values' variance that the surface foretells of one value from all others; at least 0.
+        """The share of the values' variance that the surface predicts, each value from all others; at least 0.
 
-        Leave-one-out means (equation 5.12 there), with the lengths and the noise fitted to all.
+        The predictions are leave-one-out means (equation 5.12 there), with lengths and noise fitted to all values.
         """
         with _one_thread():
             inverse = cho_solve((self._factor, True), np.eye(len(self._weights)))
@@ -50,9 +50,9 @@ class Surface:
         return max(0.0, 1.0 - float(np.mean(missed**2)))
 
     def mean_and_sd(self, points: Array) -> tuple[Array, Array]:
-        """What the value without noise is at points (M, D): posterior means (M,) and standard deviations (M,).
+        """The value without noise at points (M, D): posterior means (M,) and standard deviations (M,).
 
-        Both in the values' unit (equations 2.25 and 2.26 there).
+        Both are in the values' unit (equations 2.25 and 2.26 there).
         """
         with _one_thread():
             cross, _ = _matern(self._logs, _squares(points, self._points))  # (M, N)
@@ -63,7 +63,7 @@ class Surface:
 
 
 def _one_thread() -> threadpool_limits:
-    """Matrices this small lose by being shared out, tenfold on a busy machine."""
+    """Use one thread: sharing out matrices this small slows them down, tenfold on a busy machine."""
     return threadpool_limits(limits=1)
 
 
@@ -73,9 +73,9 @@ def _squares(some: Array, others: Array) -> Array:
 
 
 def _matern(logs: Array, squares: Array) -> tuple[Array, Array]:
-    """The kernel (N, N), and its derivative by the weighted squared distance.
+    """The kernel (N, N), and its derivative with respect to the weighted squared distance.
 
-    logs: of the axes' weights (1 / length^2), of the kernel's scale, and of the noise variance, which is not used.
+    `logs`: of the axes' weights (1 / length^2), of the kernel's scale, and of the noise variance (not used here).
     """
     root = np.sqrt(5.0 * (squares @ np.exp(logs[:-2])))
     decay = np.exp(logs[-2] - root)

@@ -1,9 +1,9 @@
 """The journal of a run folder: Optuna's records, one line of JSON each, appended and never changed.
 
 What a record means depends on those before it: studies and trials are numbered by the order in which they were
-made, and Optuna passes over a record of a trial that it does not know. So the first lines of a journal are
-always a state that the search has been in, and going on from there is safe; leaving a line out of the middle is
-not. It would shift the trials after it, or lose a value, and nobody would notice.
+made, and Optuna skips a record of a trial that it does not know. So the first lines of a journal are always a
+state that the search has been in, and it is safe to go on from there. It is not safe to leave a line out of the
+middle: that would shift the trials after it, or lose a value, and nobody would notice.
 """
 
 import json
@@ -54,17 +54,17 @@ class Journal(JournalFileBackend):
 
 
 def repair_journal(path: Path) -> int:
-    """Make a journal whole again; returns how many bytes were cut off its end (kept beside as `.torn`).
+    """Make a journal whole again; return how many bytes were cut off its end (kept beside it as `.torn`).
 
-    A killed writer, or a machine that lost its power, leaves a last record without its end, or NUL bytes where it
-    was to be. Optuna reads past that without a word, but the next append then glues onto it and damages the file.
-    So an end that holds no whole record is cut. Empty lines hold nothing and are dropped. Anything else is
-    refused: a damaged line that whole ones follow, NUL bytes among them (a record may have been there), two
-    records in one line (the first may or may not have counted for the writer of the second), records of a trial
-    that no line made. Only call while holding the run's lock. Raises InputError naming the line and the mend.
+    A killed writer, or a machine that lost its power, leaves a last record without its end, or NUL bytes in its
+    place. Optuna reads past that without a word, but the next append is glued onto it and damages the file. So an
+    end that holds no whole record is cut. Empty lines hold nothing and are dropped. Any other damage is refused: a
+    damaged line that whole lines follow, also one of NUL bytes (a record may have been there); two records in one
+    line (the first may or may not have counted for the writer of the second); and records of a trial that no line
+    made. Call this only while holding the run's lock. Raises InputError naming the line and the mend.
     """
     for lock in path.parent.glob(f"{path.name}.lock*"):
-        lock.unlink()  # of a dead writer: waiting for it would cost 30 s
+        lock.unlink()  # left by a dead writer: waiting for it would cost 30 s
     if not path.exists():
         return 0
     data = path.read_bytes()
@@ -123,7 +123,7 @@ def _damaged(path: Path, count: int, what: str) -> InputError:
 
 
 def _parse(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The record of a line, or None and what is wrong with it; nothing is with an empty line."""
+    """The record of a line, or None and what is wrong with it; nothing is wrong with an empty line."""
     if not line.strip():
         return None, ""
     if b"\0" in line:

@@ -1,7 +1,7 @@
 """Studies in a PostgreSQL server that several runs may share.
 
-SQLite is not offered: it locks its file with fcntl, which network disks often do not honour, it knows no lock
-that goes with its holder, and for one driver it does nothing that the journal does not.
+SQLite is not offered: it locks its file with fcntl, which network disks often do not honour, it has no lock that
+ends with its holder, and for one driver it does nothing that the journal does not do.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 _SCHEME = re.compile(r"postgres(ql)?(\+psycopg)?://")
 _PLACE = {"host": r"[\w.:,/-]+", "port": r"[\d,]+", "dbname": r"[\w.-]+"}
-# A holder whose machine has vanished is given up after a minute; and routers see that the line is in use.
+# The server gives up a holder whose machine has vanished after a minute, and routers see that the line is in use.
 _LIFE_SIGNS = {
     "keepalives_idle": "30",
     "keepalives_interval": "10",
@@ -37,7 +37,7 @@ _LIFE_SIGNS = {
     "options": "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
 }
 _GRACE_S = 3.0  # a server may need a moment to see that the process at the other end was killed
-# The name that the holder of a lock gave itself; another user's may be hidden from us.
+# Asks for the name that the holder of a lock gave itself; the server may hide that of another user.
 _HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
     "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
@@ -49,14 +49,14 @@ _TABLES = "asd_ray: tables of optuna"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where a database is, and how to enter it. What is shown of it is its place."""
+    """Where a database is, and how to log in to it. Only its place is ever shown."""
 
     place: str  # host:port/database
     parameters: dict[str, str] = field(repr=False)
 
     @classmethod
     def at(cls, url: str, *, where: str) -> "Server":
-        """Read a URL; `where` begins the error line, which never repeats the URL: it may hold a password."""
+        """Read a URL. `where` begins the error line, which never repeats the URL, as that may hold a password."""
         if not _SCHEME.match(url):
             scheme = url.split(":", 1)[0] if re.match(r"[a-z0-9+]+://", url) else "no URL"
             raise InputError(
@@ -103,7 +103,7 @@ class Server:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Whether two places are one database, by whatever names its host goes.
+    """Whether two places are one database, even if they name its host differently.
 
     >>> same_place("localhost:5432/asd", "127.0.0.1:5432/asd"), same_place("localhost:5432/a", "localhost:5432/b")
     (True, False)
@@ -113,7 +113,7 @@ def same_place(one: str, other: str) -> bool:
 
 
 def _addresses(host: str) -> set[str]:
-    """The addresses of a host; a name that nobody knows, or a folder of sockets, stands for itself."""
+    """The addresses of a host; a name that cannot be resolved, or a folder of sockets, stands for itself."""
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
     except OSError:
@@ -132,10 +132,10 @@ def _driver(where: str) -> Any:
 class PostgreSQLStore:
     """The studies of one run in a server.
 
-    A second driver is kept out by an advisory lock, which a connection holds for as long as the search runs; a
-    killed driver's lock goes with its connection. A pooler between (PgBouncer) must hand out whole sessions.
-    Drivers that begin one run at one time know it by prefixes of their own: where no lock of the folder keeps them
-    apart, `folder` is its URL, which is locked as well.
+    An advisory lock keeps a second driver out. A connection holds it for as long as the search runs; a killed
+    driver's lock ends with its connection. A pooler in between (PgBouncer) must hand out whole sessions. Drivers
+    that begin one run at the same time choose different prefixes, and so different locks: where no lock of the run
+    folder keeps them apart, `folder` is its URL, which the store locks as well.
     """
 
     def __init__(self, server: Server, kept: Kept, *, folder: str | None = None) -> None:
@@ -157,7 +157,7 @@ class PostgreSQLStore:
             self._holder = None
 
     def open(self, folder: Path) -> tuple[BaseStorage, int]:
-        from sqlalchemy import event  # here: half a second to import, and a journal needs none of it
+        from sqlalchemy import event  # here: it takes half a second, and a journal needs none of it
         from sqlalchemy.exc import SQLAlchemyError
 
         options = {"creator": self._connect, "pool_size": 1, "pool_pre_ping": True}
@@ -166,15 +166,15 @@ class PostgreSQLStore:
                 storage = _OneRun(self.kept.prefix, options)
         except SQLAlchemyError as error:
             raise self._server.trouble(error) from error
-        except RuntimeError as error:  # tables of another Optuna; what to do is in its text
+        except RuntimeError as error:  # tables of another Optuna; its text says what to do
             raise InputError(f"PostgreSQL at {self.kept.place}: {' '.join(str(error).split())}") from error
         event.listen(storage.engine, "handle_error", self._translate)
         return get_storage(storage), 0
 
     def _connect(self) -> "Connection[Any]":
-        """Every connection but the first follows a lost one; the lock may be lost as well.
+        """Connect for Optuna. Every connection but the first replaces a lost one; the lock may be lost as well.
 
-        The server has let us in before: what fails now is the server.
+        The server has let us in before, so if connecting fails now, the server has failed.
         """
         try:
             if self._holder is not None:
@@ -202,13 +202,13 @@ class PostgreSQLStore:
 
     @contextmanager
     def _making_tables(self) -> Iterator[None]:
-        """Runs that begin at one time in an empty database make Optuna's tables one after another."""
+        """Make runs that begin in an empty database at the same time create Optuna's tables in turn."""
         with self._server.connect() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_key(_TABLES)])
             yield
 
     def _translate(self, context: Any) -> None:
-        """A lost connection or full disk is an EnvironmentFailure; what Optuna tries again (class 40) is none."""
+        """Raises EnvironmentFailure for a lost connection or full disk, not for what Optuna retries (class 40)."""
         error = context.original_exception
         psycopg = _driver(self.kept.place)
         kinds = (
@@ -222,7 +222,7 @@ class PostgreSQLStore:
 
 
 class _OneRun(RDBStorage):
-    """Optuna's tables as one run sees them: the names of its studies without their prefix, and no others'."""
+    """Optuna's tables as one run sees them: only its own studies, with their names free of the prefix."""
 
     def __init__(self, prefix: str, engine_options: dict[str, Any]) -> None:
         self._prefix = prefix
@@ -249,11 +249,11 @@ class _OneRun(RDBStorage):
 
 
 def _key(text: str) -> int:
-    """A number for an advisory lock."""
+    """The number of the advisory lock for a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 def _ask(connection: "Connection[Any]", query: str, key: int) -> Any:
-    """The one value that a query about a lock gives; None when it gives none."""
+    """The one value that a query about a lock returns; None if it returns none."""
     row = connection.execute(query.encode(), [key]).fetchone()
     return row[0] if row else None

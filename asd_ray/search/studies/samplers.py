@@ -1,4 +1,4 @@
-"""Which sampler proposes, and what it sees. The figures behind the numbers here are in docs/LOG.md."""
+"""Which sampler proposes trials, and which trials it sees. docs/LOG.md has the figures behind the numbers here."""
 
 import copy
 from collections.abc import Container, Sequence
@@ -16,21 +16,21 @@ from asd_ray.search.space import StudySpace
 from asd_ray.search.studies.trial_store import worth
 
 Kind = Literal["random", "tpe", "gp"]
-# What the Gaussian process costs grows with the cube of what it has seen: 0.1 s with 100 trials, 0.4 s with 300.
+# The cost of the Gaussian process grows with the cube of the trials it sees: 0.1 s with 100, 0.4 s with 300.
 GP_LIMIT = 100
-# TPE calls the best tenth good, 25 trials at most; of a longer list it would learn no more of what is good, and of
-# 10,000 trials take seven times as long.
+# TPE calls the best tenth of the trials good, 25 at most. From a longer list it would learn no more about good
+# points, and with 10,000 trials it would take seven times as long.
 TPE_LIMIT = 500
 TPE_GOOD = 25
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-STARTUP = 2  # random trials per searched number; half and twice as many came out alike
+STARTUP = 2  # random trials per searched number; half and twice as many did about as well
 
 
 def make_sampler(search: SearchConfig, study: optuna.Study, space: StudySpace, *, stream: int) -> BaseSampler:
     """The sampler of a study's next proposal.
 
-    Its seed follows from the search's seed, the study and how much the study holds, so a resumed search
-    neither repeats its earlier random points nor needs any sampler state kept.
+    Its seed follows from the search's seed, the study and how many trials the study holds, so a resumed search
+    neither repeats its earlier random points nor needs to keep any sampler state.
     """
     trials = study.get_trials(deepcopy=False)
     seed = (search.seed * 1_000_003 + stream * 10_007 + len(trials)) % 2**32
@@ -41,19 +41,23 @@ def make_sampler(search: SearchConfig, study: optuna.Study, space: StudySpace, *
 def choose(trials: Sequence[FrozenTrial], space: StudySpace, *, prune: bool) -> Kind:
     """What `sampler: auto` means: TPE; the Gaussian process only where nothing is pruned and studies are small.
 
-    Measured in 24 scripted searches each, with three configs confirmed: regret of the Gaussian process minus that
-    of TPE, in AUC points. Nothing pruned, 48 trials: -0.3 +- 0.1 where noise is low and the best may lie at the
-    ends of the ranges, as the published noise_prob of 1 does; -0.1 +- 0.1 there with the noise of 100 clips of
-    either kind; 0.0 where the best lies rather in the middle, which is where TPE looks first (without confirmation
-    it is 0.25 +- 0.1 worse there). Pruned, at the cost of 24 trainings: -0.2 to +0.15 in four worlds, none beyond
-    two standard errors, for twenty times the time; and to begin with it and change to TPE, once most trials are
-    pruned, was not measurably better than TPE throughout.
+    The figures are the regret of the Gaussian process minus that of TPE, in AUC points, each measured in 24
+    scripted searches with three configs confirmed.
+
+    Nothing pruned, 48 trials: -0.3 +- 0.1 where noise is low and the best may lie at the ends of the ranges, as
+    the published noise_prob of 1 does; -0.1 +- 0.1 there with the noise of 100 clips of either kind; 0.0 where the
+    best lies nearer the middle, where TPE looks first (there, without confirmation, the Gaussian process is
+    0.25 +- 0.1 worse).
+
+    Pruned, at the cost of 24 trainings: -0.2 to +0.15 in four worlds, none beyond two standard errors, for twenty
+    times the time. Beginning with the Gaussian process and changing to TPE once most trials are pruned was not
+    measurably better than TPE throughout.
     """
     states = [trial.state for trial in trials]
-    # The Gaussian process leaves pruned trials out, also those of an earlier search. Taught by predictions of how
-    # they would have ended it was no better than without, nor than TPE, which uses them as they are.
+    # The Gaussian process leaves out pruned trials, also those of an earlier search. Predictions of how they would
+    # have ended made it no better than it is without them, and no better than TPE, which uses them as they are.
     mostly_pruned = states.count(TrialState.PRUNED) > states.count(TrialState.COMPLETE)
-    # Where parameters are sometimes inert, it would leave those to chance.
+    # The Gaussian process would leave parameters that are sometimes inert to chance.
     return "tpe" if prune or space.conditional or mostly_pruned or len(trials) > GP_LIMIT else "gp"
 
 
@@ -65,7 +69,7 @@ def build(
     startup: int,
     directions: Sequence[StudyDirection] = (StudyDirection.MAXIMIZE,),
 ) -> BaseSampler:
-    """A sampler that sees of the trials what it can use; the first `startup` points are random."""
+    """A sampler that sees only the trials that it can use; the first `startup` points are random."""
     if kind == "random":
         return RandomSampler(seed=seed)
     if kind == "tpe":
@@ -77,7 +81,7 @@ def build(
     gp = GPSampler(
         seed=seed, n_startup_trials=startup, deterministic_objective=False, warn_independent_sampling=False
     )
-    # What runs is seen in any case; what was pruned it does not use, and must not crowd out what is complete.
+    # It sees running trials in any case. It does not use pruned ones, so they must not crowd out complete ones.
     usable = [trial for trial in trials if trial.state is not TrialState.PRUNED]
     if len(usable) <= GP_LIMIT:
         return gp
@@ -85,7 +89,7 @@ def build(
 
 
 class ViewSampler(BaseSampler):
-    """Lets a sampler look at an excerpt of the study instead of the study."""
+    """Lets a sampler see an excerpt of the study instead of the whole study."""
 
     def __init__(
         self,
@@ -113,7 +117,7 @@ class ViewSampler(BaseSampler):
 
 
 class _Excerpt(InMemoryStorage):
-    """A study of given trials; what a sampler notes about the trial that it samples goes nowhere."""
+    """A study of given trials; it drops what a sampler notes about the trial that it samples."""
 
     def __init__(self, trials: list[FrozenTrial], directions: Sequence[StudyDirection]) -> None:
         super().__init__()
@@ -139,7 +143,7 @@ class _Excerpt(InMemoryStorage):
 
 
 def excerpt(trials: Sequence[FrozenTrial], limit: int, *, best: int) -> list[FrozenTrial]:
-    """The `best` complete trials, the newest finished ones up to `limit` in all, and what runs; in their order."""
+    """The `best` complete trials, the newest finished ones up to `limit` in all, and running ones, in order."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     kept = {trial.number for trial in sorted(complete, key=worth, reverse=True)[:best]}
     for trial in reversed(trials):

@@ -1,13 +1,13 @@
 """Which trials go on: successive halving by best standing.
 
-A trial's standing at a rung is its percentile ranks among those that have arrived there, over its studies, best
-first. A rank is the share of the other trials that are worse, ties counting half; it compares trials only with
-trials that have a value in the same study. Comparing the whole tuple breaks ties of the best ranks, which are
-common: with six studies, up to six trials are first somewhere. So a trial that is promising for any one machine
-type lives, and still only 1/eta of them do.
+A trial's standing at a rung is a tuple: its percentile ranks in its studies, best first. A rank is the share of
+the other trials that are worse, ties counting half, among those that have arrived and have a value in the same
+study. Standings are compared as whole tuples because ties of the best ranks are common: with six studies, up to
+six trials are first somewhere. So a trial that is promising for any one machine type goes on, and still only 1/eta
+of all trials do.
 
 The rule is asynchronous (Li et al., "A system for massively parallel hyperparameter tuning", 2020): a trial is
-judged when it arrives, against those that were there before it.
+judged when it arrives, against those that arrived before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ import numpy as np
 
 from asd_ray.scoring.roc import Floats
 
-ABSENT = -1.0  # below every rank: a shorter standing is the lesser of two that are else equal
+ABSENT = -1.0  # below every rank: of two standings that are otherwise equal, the shorter is the lesser
 
 
 class Standings:
-    """The trials that have arrived at one rung, ranked at once: quick enough for ten thousand.
+    """The trials that have arrived at one rung, ranked all at once: fast enough for ten thousand.
 
     Axes: N trials in the order of their arrival, T machine types.
     """

@@ -1,7 +1,7 @@
 """Where the studies of a run are kept: a journal beside run.yaml, or a PostgreSQL server.
 
-Both are a `Store`. run.yaml says which one, without credentials; the searches of one database have names of their
-own for their studies, so that they do not meet.
+Each is a `Store`. run.yaml says which one, without credentials. Searches that share a database give their studies
+names of their own, so that they do not collide.
 """
 
 import os
@@ -32,7 +32,7 @@ class Store(Protocol):
     kept: Kept
 
     def held(self) -> AbstractContextManager[None]:
-        """Keep every other driver of the run out for the length of a block, besides the run folder's lock.
+        """Keep every other driver of the run out for the length of a block, in addition to the run folder's lock.
 
         Raises InputError naming the holder, or saying why the place cannot be reached.
         """
@@ -40,12 +40,12 @@ class Store(Protocol):
     def open(self, folder: Path) -> tuple[BaseStorage, int]:
         """Optuna's storage with the studies of this run alone, and how many torn bytes were cut from it.
 
-        Raises InputError, then and later, when the place fails.
+        Raises InputError where the studies cannot be opened; what fails later raises EnvironmentFailure.
         """
 
 
 class JournalStore:
-    """A file beside run.yaml; the run folder's lock is all that it needs."""
+    """A file beside run.yaml; it needs no lock other than that of the run folder."""
 
     kept = Kept()
 
@@ -69,7 +69,7 @@ def _refuse_object(folder: Path) -> None:
 
 
 def _refuse_lost(folder: Path, journal: Path, *, cut: int = 0) -> None:
-    """Raises InputError where the journal of a run folder that has trials is gone, or held nothing whole."""
+    """Raises InputError if a run folder has trials, but its journal is gone or held no whole record."""
     if not journal.exists() and any((folder / TRIALS).glob("*")):
         state = f"holds no whole record (what was there is in {JOURNAL}.torn)" if cut else "is empty or missing"
         raise InputError(
@@ -79,20 +79,20 @@ def _refuse_lost(folder: Path, journal: Path, *, cut: int = 0) -> None:
 
 
 def check_storable(folder: Path, url: str | None = None) -> None:
-    """Raises InputError where a run in a bucket has no server for its studies; asks none, which may be away."""
+    """Raises InputError if a run in a bucket names no server for its studies. Does not contact the server."""
     if not (url or os.environ.get(STORAGE_VARIABLE)):
         _refuse_object(folder)
 
 
 def check_url(url: str | None = None) -> None:
-    """Raises InputError where the user's --storage, or else the environment variable, is no URL of a server."""
+    """Raises InputError if the user's --storage, or else the environment variable, is not a URL of a server."""
     given = url or os.environ.get(STORAGE_VARIABLE)
     if given:
         Server.at(given, where="--storage" if url else STORAGE_VARIABLE)
 
 
 def find_store(folder: Path, url: str | None = None) -> Store:
-    """Where the studies of a run folder are kept: what its run.yaml says, or the user, when it is a new one.
+    """Find where the studies of a run folder are kept: its run.yaml says so, or, for a new run, the user does.
 
     `url` is the user's --storage; without it the environment variable ASD_STORAGE counts, if the run is new or is
     kept in a server. Connects to nothing. Raises InputError, which never shows a password.
@@ -124,10 +124,10 @@ def find_store(folder: Path, url: str | None = None) -> Store:
 
 @contextmanager
 def reading(folder: Path, run: Run, *, url: str | None = None) -> Iterator[Studies]:
-    """The studies of an earlier run as they are now; `url` is the user's --storage, which may be another's place.
+    """The studies of an earlier run as they are now; `url` is the user's --storage, which may be for another run.
 
-    In a run folder nothing is written, and no search on it is waited for: its journal is read from a copy, so the
-    folder may be an archive. Raises InputError, and where a search holds studies in a server.
+    It reads a copy of a journal, so it writes nothing in the run folder, which may be an archive, and waits for no
+    search on it. Raises InputError, also if a search holds the studies in a server.
     """
     if run.storage.kind == "journal":
         with TemporaryDirectory(prefix="asd_ray-") as scratch:
@@ -154,13 +154,13 @@ def _read_copy(folder: Path, run: Run, scratch: Path) -> Studies:
 
 
 def new_prefix(folder: Path) -> str:
-    """Of the names of a run's studies in a server: readable, and like no other, also for a folder begun anew."""
+    """A prefix for the names of a run's studies in a server: readable, and unique even if a folder begins anew."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name)[:80]
     return f"{name}-{secrets.token_hex(4)}/"
 
 
 def open_studies(folder: Path, run: Run, *, take_over: bool, store: Store | None = None) -> tuple[Studies, int]:
-    """The studies of a run folder, and how many torn bytes of a killed writer were cut from their journal.
+    """Open the studies of a run folder; also say how many torn bytes of a killed writer their journal lost.
 
     Hold the run's lock and the store. Without `take_over` the studies are only read.
     """
@@ -169,7 +169,7 @@ def open_studies(folder: Path, run: Run, *, take_over: bool, store: Store | None
     if not take_over:
         known = {study.study_name for study in storage.get_all_studies()}
         if not known >= set(run.machine_types):
-            storage = InMemoryStorage()  # killed before it had made its studies: there is nothing to read
+            storage = InMemoryStorage()  # the run was killed before it made its studies: nothing to read
     studies = Studies(
         storage,
         machine_types=run.machine_types,

@@ -1,10 +1,10 @@
-"""One Optuna study per machine type; a joint trial teaches them all. Knows nothing of Ray.
+"""One Optuna study per machine type; a joint trial teaches them all. This module knows nothing of Ray.
 
 A trial has one owner, the study that proposed it; its name everywhere is `<machine_type>-<number there>`.
 In a joint search every other study holds a copy of it (user attribute `copy_of`) from the moment it is
-proposed, so that the samplers also see what is running. The storage is the only truth: a `Studies` over an
-old storage adopts the trials that a dead driver left running, and finishes the copies that it did not get to
-write. What is asked at every trial (counts, rungs, gains) is read once and then kept in memory.
+proposed, so that the samplers also see running trials. The storage is the only truth: a `Studies` over an
+old storage adopts the trials that a dead driver left running, and finishes the copies that the driver did not
+get to write. `Bookkeeping` reads what every trial needs (counts, rungs, gains) once and keeps it in memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,9 +59,9 @@ class Studies:
         objectives: Sequence[str] = ("mean",),
         take_over: bool = True,
     ) -> None:
-        """`published` is the point that every study tries first, and that is never pruned: the yardstick.
+        """`published` is the yardstick: the point that every study tries first and never prunes.
 
-        Without `take_over` nothing is written: the trials of an earlier driver are read, not adopted.
+        Without `take_over` nothing is written, and the trials of an earlier driver are read but not adopted.
         """
         self.storage, self.search = storage, search
         self.machine_types, self.objectives = tuple(machine_types), tuple(objectives)
@@ -81,35 +81,35 @@ class Studies:
     # -- what is known
 
     def own_trials(self, machine_type: str) -> list[FrozenTrial]:
-        """The trials that this study proposed, in their order."""
+        """The trials that this study proposed, in order."""
         return [trial for trial in self.trials(machine_type) if is_own(trial)]
 
     def trials(self, machine_type: str) -> list[FrozenTrial]:
-        """All that a study knows: its own trials, copies, and those of other searches that it learnt from."""
+        """All trials that a study knows: its own, copies, and those of other searches that it learnt from."""
         return self._store.trials(machine_type)
 
     def count(self) -> int:
-        """Trials proposed so far, over all studies, in any state."""
+        """How many trials all studies have proposed so far, in any state."""
         return sum(self._books.own.values())
 
     @property
     def num_adopted(self) -> int:
-        """Trials of an earlier driver that wait to go on."""
+        """How many trials of an earlier driver wait to go on."""
         return len(self._waiting)
 
     def done(self, machine_type: str) -> bool:
-        """Whether a machine type's best has not risen for as many trials as the stopping rule says."""
+        """Whether a machine type's best value has not risen for as many trials as the stopping rule says."""
         return self._patience is not None and self._books.gains[machine_type].since >= self._patience
 
     @property
     def num_missing(self) -> int:
-        """Trials that this call may still run."""
+        """How many trials this call may still run."""
         wanted = 0 if self.resting else self.search.trials - self.count()
         return len(self._waiting) + max(0, wanted)
 
     @property
     def resting(self) -> bool:
-        """Whether the stopping rule ends the search, unless a trial that is running still gains something."""
+        """Whether the stopping rule ends the search, unless a running trial still improves a best value."""
         return all(map(self.done, self.machine_types))
 
     def best(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
@@ -119,7 +119,7 @@ class Studies:
     def ranking(self, machine_type: str) -> list[tuple[str, FrozenTrial]]:
         """The trials of a machine type that may win, best first, with their names.
 
-        Of eight and more with one objective, the smoothed value decides: see `surface.ranked`.
+        With one objective and eight trials or more, the smoothed value decides: see `surface.ranked`.
         """
         found = ranked(self.trials(machine_type), self.spaces[machine_type])
         return [(name_of(machine_type, trial), trial) for trial in found]
@@ -129,7 +129,7 @@ class Studies:
         return [(name_of(machine_type, trial), trial) for trial in pareto_set(self.trials(machine_type))]
 
     def published(self, machine_type: str) -> tuple[str, FrozenTrial] | None:
-        """The trial of the published configuration as a machine type's study has it, once it is complete."""
+        """The trial of the published configuration in a machine type's study; None until it is complete."""
         held = ((name_of(machine_type, trial), trial) for trial in self.trials(machine_type) if may_win(trial))
         return next((pair for pair in held if self.is_published(pair[0])), None)
 
@@ -138,14 +138,17 @@ class Studies:
         return self._is_published_point(owner, self._store.read(self._store.slot(owner, number)).params)
 
     def _is_published_point(self, owner: str, params: Params) -> bool:
-        """Not where a study holds a number at another value: what is trained there is not the published config."""
+        """Whether a point of a study is the published one.
+
+        It is not if the study holds a number at another value: then it does not train the published config.
+        """
         space = self.spaces[owner]
         return space.contains(self._published) and space.active(params) == space.active(self._published)
 
     # -- ask, report, tell
 
     def ask(self) -> Proposal | None:
-        """The next trial to run, adopted ones first; None when the budget is used up, or nothing gets better."""
+        """The next trial to run, adopted ones first; None when the budget is used up or the search is resting."""
         if self._waiting:
             return self._running[self._waiting.pop(0)].proposal
         if self.num_missing == 0:
@@ -167,13 +170,13 @@ class Studies:
     ) -> bool:
         """Note the objective of each machine type after an epoch; True when the trial should stop.
 
-        `metrics` has each machine type's objectives by name, where there are several; `scores` the score that
-        the values are of, where machine types choose theirs. A replayed epoch of an adopted trial is not judged
-        again: the verdict that it got stands.
+        `metrics` has each machine type's objectives by name, if there are several; `scores` has the score behind
+        each machine type's values, if machine types choose theirs. A replayed epoch of an adopted trial is not
+        judged again: its earlier verdict stands.
         """
         running = self._running[uid]
         replayed = epoch in running.curve
-        # A replay also brings the values for studies that hold no copy, which the storage does not have.
+        # A replay also brings the values for studies without a copy, which the storage lacks.
         running.curve[epoch] = {name: values[name] for name in running.proposal.machine_types}
         if len(self.objectives) > 1:
             assert metrics is not None
@@ -186,7 +189,10 @@ class Studies:
         return stop
 
     def tell(self, uid: str, outcome: Outcome, *, reason: str = "") -> tuple[str, ...]:
-        """End a trial, if complete with a report at least, in all studies that hold it: those whose best it is."""
+        """End a trial in all studies that hold it; return the machine types whose best it is.
+
+        A complete trial must have reported at least one epoch.
+        """
         running = self._running[uid]
         types = running.proposal.machine_types
         curves = {name: {epoch: values[name] for epoch, values in running.curve.items()} for name in types}
@@ -201,7 +207,7 @@ class Studies:
     # -- points that are tried before any is sampled, and what other searches have learnt
 
     def enqueue(self, points: Sequence[Params]) -> None:
-        """Points to try right after the published one; they are kept, and the same ones again add nothing."""
+        """Keep points to try right after the published one; giving the same points again adds nothing."""
         self._fixed.add(points)
 
     def is_due(self, point: Params) -> bool:
@@ -209,9 +215,9 @@ class Studies:
         return self._fixed.waits(point)
 
     def learn(self, machine_type: str, trial: FrozenTrial, *, origin: str) -> None:
-        """Let a finished trial of another search teach a study; `origin` names it, and once is enough.
+        """Let a finished trial of another search teach a study, once for each `origin`, which names the trial.
 
-        It counts for no budget and never wins.
+        It counts towards no budget and never wins.
         """
         space = self.spaces[machine_type]
         point = space.active(trial.params)
@@ -223,7 +229,7 @@ class Studies:
     # -- inside: judging, beginning and ending
 
     def _stops(self, running: Running, epoch: int, *, replayed: bool) -> bool:
-        """The verdict at a rung; kept before the values are, so that no kill comes between them and loses it."""
+        """The verdict at a rung. It is stored before the values are, so that no kill in between can lose it."""
         proposal, owner = running.proposal, running.slots[0]
         if epoch not in self.rungs or self._is_published_point(proposal.owner, proposal.params):
             return False
@@ -265,7 +271,7 @@ class Studies:
         return running
 
     def _place_copies(self, running: Running) -> None:
-        """A running copy in every other study whose ranges hold the point and that lacks one."""
+        """Add a running copy to every other study whose ranges hold the point and that lacks one."""
         point, uid = running.proposal.params, running.proposal.uid
         held = {slot.machine_type for slot in running.slots}
         for name in running.proposal.machine_types:
@@ -275,7 +281,7 @@ class Studies:
                 running.slots.append(copy)
 
     def _finish(self, slot: Slot, state: TrialState, told: Mapping[str, Any]) -> None:
-        """End a trial in one study, by what its owner's user attributes say."""
+        """End a trial in one study, as its owner's user attributes say."""
         curve = {int(epoch): value for epoch, value in told[CURVES][slot.machine_type].items()}
         values: list[float] | None = None
         if state is TrialState.COMPLETE:
@@ -314,7 +320,7 @@ class Studies:
                 self._finish_copies(held[uid], owner)
 
     def _adopt(self, uid: str, held: Mapping[str, FrozenTrial], curve: dict[int, dict[str, float]]) -> None:
-        """Take over a running trial of an earlier driver, and put right what that did not get to write."""
+        """Take over a running trial of an earlier driver, and write what that driver did not get to write."""
         slots = {name: self._store.slot(name, trial.number) for name, trial in held.items()}
         owner = slots.pop(owner_of(uid)[0])
         self._complete_point(owner)

@@ -1,7 +1,7 @@
-"""The objective as a smooth surface: what each trial's value was before noise, as far as its neighbours tell.
+"""The objective as a smooth surface: an estimate, from a trial's neighbours, of its value without noise.
 
-The best of many noisy values is mostly a lucky one. A Gaussian process over the trials, its noise fitted along,
-gives each of them a posterior mean, and where many are complete, the best of those is a better choice.
+The best of many noisy values is mostly a lucky one. A Gaussian process, fitted to the trials and their noise,
+gives each trial a posterior mean. Where many trials are complete, the best of these means is a better choice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,40 +16,41 @@ from asd_ray.search.space import StudySpace
 from asd_ray.search.studies.trial_store import may_win, worth
 
 Array = NDArray[np.float64]
-MOST = 500  # trials that a surface is fitted to: it costs their cube
-FEWEST = 8  # trials; below, five or more numbers of a surface cannot be told
+MOST = 500  # trials that a surface is fitted to: the cost grows with their cube
+FEWEST = 8  # trials; fewer cannot fix the five or more numbers of a surface
 
 
 def smoothed(points: Array, values: Array) -> Array:
     """Posterior means (N,) of noisy values (N,) at points (N, D) of the unit cube, in the values' unit.
 
-    The values themselves where there are too few to fit a surface to.
+    Returns the values themselves if they are too few to fit a surface to.
     """
     if len(values) < FEWEST or np.ptp(values) == 0.0:
         return values.copy()
-    from asd_ray.search.studies.gaussian import Surface  # here: with it comes scipy, which takes half a second
+    from asd_ray.search.studies.gaussian import Surface  # here: it imports scipy, which takes half a second
 
     return Surface(points, values).mean_and_sd(points)[0]
 
 
 def ranked(trials: Sequence[FrozenTrial], space: StudySpace) -> list[FrozenTrial]:
-    """The trials that may win, best smoothed value first: whom to confirm, or to choose without confirmation.
+    """The trials that may win, best smoothed value first: the search confirms some, or chooses one.
 
-    Measured with the noise of 100 normal and 100 anomalous clips (docs/LOG.md): of 48 complete trials the first is
-    0.4 to 0.5 AUC points better than the best observed one, of 144 0.6; with three of them confirmed, 0.1 to 0.25,
-    and 0.3. Pruning, the default, leaves a third of the trials to smooth: the first is then 0.1 better on average,
-    in some worlds not at all, and with three of them confirmed nothing is gained.
+    Measured with the noise of 100 normal and 100 anomalous clips (docs/LOG.md), the first of 48 complete trials is
+    0.4 to 0.5 AUC points better than the best observed one, and the first of 144 is 0.6 better. If three are
+    confirmed, smoothing gains 0.1 to 0.25 with 48 trials and 0.3 with 144. Pruning, the default, leaves a third of
+    the trials to smooth: the first is then 0.1 better on average, in some worlds not at all, and if three are
+    confirmed, smoothing gains nothing.
     """
     able = fitted(trials)
     values = np.array([worth(trial) for trial in able])
-    if len(able) and len(able[0].values) == 1:  # of several objectives the choice lies in the Pareto set observed
+    if len(able) and len(able[0].values) == 1:  # with several, the choice lies in the observed Pareto set
         values = smoothed(unit_points(able, space), values)
     return [able[index] for index in np.argsort(-values, kind="stable")]
 
 
 def fitted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that may win, best first: what a surface is fitted to. Of very many, the better half of MOST and a
-    sample of all others: what is bad shapes the surface too."""
+    """The trials that a surface is fitted to: those that may win, best first. Of more than MOST, they are the
+    best half of MOST and a sample of all others, as bad trials shape the surface too."""
     able = sorted(filter(may_win, trials), key=lambda trial: (-worth(trial), trial.number))
     if len(able) <= MOST:
         return able

@@ -1,7 +1,7 @@
-"""Trials as Optuna's storage holds them: begun, noted, ended, read back, compared. One study per machine type.
+"""Begins, notes, ends, reads back and compares trials in Optuna's storage, which has a study per machine type.
 
 Curves (objective by epoch) are Optuna's intermediate values. In a study of several objectives they are user
-attributes instead: there Optuna's TPE sampler, seeing a pruned trial with intermediate values, asks for the
+attributes instead: if such a study has a pruned trial with intermediate values, Optuna's TPE sampler asks for the
 study's one direction and raises.
 """
 
@@ -21,12 +21,12 @@ from asd_ray.errors import InputError
 from asd_ray.search.space import Params
 
 # User attributes of trials.
-TAUGHT = "warm_start_of"  # user attribute of a trial that another search ran: its name there, and when it began
+TAUGHT = "warm_start_of"  # of a trial that another search ran: its name there, and when it began
 COPY = "copy_of"  # name of the trial that this is a copy of
-CURVES, VALUES, REASON = "curves", "values", "reason"  # what the owner was told about all studies
-SCORES = "scores"  # and by which score, where each machine type has its own
+CURVES, VALUES, REASON = "curves", "values", "reason"  # kept with the owner, for all machine types
+SCORES = "scores"  # likewise: by which score, if each machine type has its own
 _STOPPED = "stopped_at"  # the rung at which the owner was told to end
-_EPOCH = "epoch "  # begins those of a curve
+_EPOCH = "epoch "  # begins the attributes that hold a curve
 Curve = dict[int, float]  # epoch -> objective
 Outcome = Literal["complete", "pruned", "failed"]
 STATES: dict[Outcome, TrialState] = {
@@ -61,12 +61,12 @@ class Running:
     proposal: Proposal
     slots: list[Slot]  # the owner's first
     curve: dict[int, dict[str, float]] = field(default_factory=dict)  # epoch -> machine type -> objective
-    values: dict[str, list[float]] = field(default_factory=dict)  # machine type -> several objectives, the latest
-    scores: dict[str, str] = field(default_factory=dict)  # machine type -> the score it chose, the latest
+    values: dict[str, list[float]] = field(default_factory=dict)  # machine type -> latest objectives, if several
+    scores: dict[str, str] = field(default_factory=dict)  # machine type -> the score it chose last
 
 
 class TrialStore:
-    """Writes one value at a time, each whole or not at all; what a kill leaves between two writes is readable."""
+    """Writes one value at a time, whole or not at all; a kill between two writes leaves a readable storage."""
 
     def __init__(self, storage: BaseStorage, machine_types: Sequence[str], *, num_objectives: int) -> None:
         self.storage, self.num_objectives = storage, num_objectives
@@ -87,7 +87,7 @@ class TrialStore:
         return self.storage.get_trial(slot.trial_id)
 
     def keep(self, machine_type: str, name: str, value: Any) -> None:
-        """Plain data beside the trials of a study, replaced in one write."""
+        """Keep plain data beside the trials of a study, replacing it in one write."""
         self.studies[machine_type].set_user_attr(name, value)
 
     def kept(self, machine_type: str, name: str) -> Any:
@@ -105,7 +105,7 @@ class TrialStore:
         distributions: Mapping[str, BaseDistribution],
         attributes: Mapping[str, str] | None = None,
     ) -> Slot:
-        """A running trial at a fixed point."""
+        """Create a running trial at a fixed point."""
         trial = optuna.create_trial(
             state=TrialState.RUNNING,
             params={name: point[name] for name in distributions},
@@ -123,7 +123,7 @@ class TrialStore:
         distributions: Mapping[str, BaseDistribution],
         attributes: Mapping[str, str],
     ) -> None:
-        """A finished trial of another search, with its values and its curve, in one write."""
+        """Add a finished trial of another search, with its values and its curve, in one write."""
         curve = {name: value for name, value in trial.user_attrs.items() if name.startswith(_EPOCH)}
         copy = optuna.create_trial(
             state=trial.state,
@@ -136,7 +136,7 @@ class TrialStore:
         self.storage.create_new_trial(self._ids[machine_type], template_trial=copy)
 
     def note(self, slot: Slot, epoch: int, value: float) -> None:
-        """The objective after an epoch."""
+        """Note the objective after an epoch."""
         if self.num_objectives == 1:
             self.storage.set_trial_intermediate_value(slot.trial_id, epoch, value)
         else:
@@ -151,7 +151,7 @@ class TrialStore:
         scores: Mapping[str, str],
         reason: str,
     ) -> Mapping[str, Any]:
-        """What is said of a trial in all studies, kept with its owner; all of the owner's attributes."""
+        """Keep with the owner what is told of a trial for all studies; return all of the owner's attributes."""
         self.storage.set_trial_user_attr(owner.trial_id, CURVES, curves)
         if values:
             self.storage.set_trial_user_attr(owner.trial_id, VALUES, values)
@@ -174,7 +174,7 @@ class TrialStore:
         for epoch in sorted(set(curve) - set(curve_of(self.read(slot)))):
             self.note(slot, epoch, curve[epoch])
         if state is TrialState.PRUNED and self.num_objectives == 1 and curve:
-            values = [curve[max(curve)]]  # as Optuna's own tell has it
+            values = [curve[max(curve)]]  # as Optuna's own tell does
         self.storage.set_trial_state_values(slot.trial_id, state, values)
 
 
@@ -184,7 +184,7 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def name_of(machine_type: str, trial: FrozenTrial) -> str:
-    """The name that a study's trial has everywhere, also as a folder. Raises InputError where it cannot be one."""
+    """The name that a study's trial has everywhere, also as a folder. Raises InputError if it cannot be one."""
     name = str(trial.user_attrs.get(COPY, f"{machine_type}-{trial.number}"))
     if not is_plain(name):
         raise InputError(
@@ -194,7 +194,7 @@ def name_of(machine_type: str, trial: FrozenTrial) -> str:
 
 
 def owner_of(uid: str) -> tuple[str, int]:
-    """The machine type whose study proposed the trial of a name, and its number there.
+    """The machine type whose study proposed the trial of this name, and the trial's number there.
 
     >>> owner_of("fan-12")
     ('fan', 12)
@@ -204,7 +204,7 @@ def owner_of(uid: str) -> tuple[str, int]:
 
 
 def scores_of(trial: FrozenTrial) -> dict[str, str]:
-    """By which score each machine type judged a study's own trial, where they choose theirs; else empty."""
+    """The score by which each machine type judged a study's own trial, if they choose theirs; else empty."""
     return dict(trial.user_attrs.get(SCORES, {}))
 
 
@@ -216,7 +216,7 @@ def curve_of(trial: FrozenTrial) -> Curve:
 def merged(held: Mapping[str, FrozenTrial], owner: FrozenTrial) -> dict[int, dict[str, float]]:
     """Epoch -> machine type -> objective of a joint trial, from the trial of each study that holds it.
 
-    An epoch counts when every study got its value.
+    An epoch counts only if every study has its value.
     """
     curves = {name: curve_of(trial) for name, trial in held.items()}
     for name, told in owner.user_attrs.get(CURVES, {}).items():
@@ -232,19 +232,19 @@ def _noted(trial: FrozenTrial) -> Iterator[tuple[int, float]]:
 
 
 def may_win(trial: FrozenTrial) -> bool:
-    """Complete, and trained here: a winner needs a model, and those of another search lie elsewhere."""
+    """Whether a trial is complete and was trained here: a winner needs a model, and other searches keep theirs."""
     return trial.state is TrialState.COMPLETE and TAUGHT not in trial.user_attrs
 
 
 def worth(trial: FrozenTrial) -> float:
-    """The mean of a complete trial's objectives; of a single one, that."""
+    """The mean of a complete trial's objectives, or its only objective."""
     return fmean(trial.values or [0.0])
 
 
 def pareto_set(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that may win and that no other beats in one objective without losing in another.
 
-    Best in the first objective first. Equal trials are all in it.
+    The best in the first objective comes first. Equal trials are all in the set.
     """
     able = [(tuple(trial.values), trial) for trial in trials if may_win(trial)]
     kept = [
