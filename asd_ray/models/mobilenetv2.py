@@ -3,7 +3,7 @@
 Axes: B clips, F mel bins, T frames, P patches of all clips, E embedding, I ids of the machine type.
 Source: the MobileNetV2 baseline of DCASE 2021 Task 2: patches of 64 frames, every 8 frames; the score is the mean
 over patches of log((1 - p) / p), where p is the probability of the own id (its code puts the bracket elsewhere;
-that score falls with p, too). Published with minibatches of patches; here a minibatch has all patches of its clips.
+that score falls with p, too). Published with minibatches of patches; here a minibatch is all patches of its clips.
 """
 
 import torch

@@ -19,5 +19,5 @@ def set_precision(train: TrainConfig, device: torch.device) -> None:
 
 
 def precision_of(train: TrainConfig, device: torch.device) -> torch.autocast:
-    """The context in which a network computes; bfloat16, if set, is for the network alone, not for head and loss."""
+    """The context in which a network computes; bfloat16, if set, is for the network only, not head and loss."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=train.precision == "bfloat16")

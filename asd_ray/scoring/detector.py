@@ -1,4 +1,4 @@
-"""A detector that a search has found: `best/<machine_type>.yaml` and its weights score new recordings. Without Ray.
+"""A detector that a search found: `best/<machine_type>.yaml` and its weights score new recordings. Without Ray.
 
 Axes: L samples.
 """
@@ -29,7 +29,7 @@ from asd_ray.models.precision import precision_of
 from asd_ray.models.sgram import LogMel
 from asd_ray.scoring.scores import make_score, outputs_of
 
-NORMALS = ("normals.embedding_NE", "normals.class_N")  # stored beside the weights: the clips that a score is fitted to
+NORMALS = ("normals.embedding_NE", "normals.class_N")  # stored with the weights: what a score is fitted to
 
 
 class ThresholdEntry(Strict):

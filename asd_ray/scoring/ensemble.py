@@ -43,8 +43,8 @@ def choose_members(
 ) -> tuple[int, ...]:
     """Which configs to combine: starting from `first`, add in turn the config that raises the objective most.
 
-    This ends when no config raises it (Caruana et al., "Ensemble selection from libraries of models", 2004, without
-    replacement), so there may be one member only. `objective` takes score_SB.
+    It ends when no config raises it (Caruana et al., "Ensemble selection from libraries of models", 2004, without
+    replacement), so there may be only one member. `objective` takes score_SB.
     """
     members = [first]
     best = objective(combined([score_CSB[first]]))

@@ -52,7 +52,7 @@ assert COMBINE.keys() == OBJECTIVES.keys()
 class Estimate:
     """A mean over seeds, its standard deviation (n - 1; None for one seed), and its interval if there is one.
 
-    `method`: BCa over clips, or percentile where BCa is undefined; plus `and t` over seeds, where there are several.
+    `method`: BCa over clips, or percentile where BCa is undefined; `and t` over seeds, where there are several.
     `note` says why there is no interval, or what the interval leaves out.
     """
 

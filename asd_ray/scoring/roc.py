@@ -1,7 +1,7 @@
 """Areas under the ROC curves of many resamples at once.
 
-scikit-learn's roc_auc_score takes 3 ms a call, mostly to check its input; every scored epoch would call it some two
-hundred times, a report a thousand times.
+scikit-learn's roc_auc_score takes 3 ms a call, mostly to check its input; every scored epoch would call it some
+two hundred times, a report a thousand times.
 Axes: N normal clips, A anomalous clips, R resamples, U thresholds.
 """
 
@@ -40,7 +40,7 @@ def roc_curve(is_anomaly_B: npt.NDArray[np.bool_], score_B: Floats) -> tuple[Flo
     (array([0., 0., 0., 1.]), array([0. , 0.5, 1. , 1. ]))
     """
     order = np.argsort(-score_B, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score_B[order])), len(order) - 1)  # last of the clips with equal scores
+    last = np.append(np.flatnonzero(np.diff(score_B[order])), len(order) - 1)  # of clips that score alike
     found = np.cumsum(is_anomaly_B[order])[last]
     alarms = 1 + last - found
     turns = (np.diff(alarms, 2) != 0) | (np.diff(found, 2) != 0)  # a point on a straight line is no corner

@@ -24,9 +24,9 @@ def fit_threshold(normal_scores: npt.ArrayLike, *, quantile: float = 0.9) -> Thr
     """The quantile of a gamma distribution fitted to the scores of normal clips, as in DCASE's baseline.
 
     Where no gamma distribution fits, the threshold is the quantile of the scores themselves, and `method` says so:
-    for fewer than 3 distinct scores, a negative score, or a fit with far too many or too few clips above it (as for
-    cross entropies that span many powers of ten). Raises InputError for no scores, scores that are not finite, or
-    a quantile outside (0, 1).
+    for fewer than 3 distinct scores, a negative score, or a fit with far too many or too few clips above it (as
+    for cross entropies that span many powers of ten). Raises InputError for no scores, scores that are not finite,
+    or a quantile outside (0, 1).
     """
     scores = np.asarray(normal_scores, dtype=np.float64).ravel()
     if not 0.0 < quantile < 1.0:
