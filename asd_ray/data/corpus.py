@@ -103,7 +103,7 @@ def scorable(corpus: Corpus) -> Corpus:
 def hold_out(clips: Iterable[Clip], *, fraction: float) -> tuple[Clip, ...]:
     """Move part of each machine's training clips to the split "valid".
 
-    Which ones follows from the clip ids alone (their order by SHA-256), so it is the same for every seed.
+    The clip ids alone decide which ones (by the order of their SHA-256), so they are the same for every seed.
     """
     by_machine: dict[Machine, list[Clip]] = defaultdict(list)
     clips = tuple(clips)

@@ -198,7 +198,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
             table,
             file,
             row_group_size=CLIPS_PER_ROW_GROUP,
-            compression="none",  # sound hardly shrinks, and reading must be fast
+            compression="none",  # sound hardly compresses, and reading must be fast
             use_dictionary=["machine_type", "machine_id", "split"],
             write_statistics=list(LABEL_COLUMNS),  # minima and maxima of pcm are of no use
             write_page_checksum=True,

@@ -1,4 +1,4 @@
-"""One process at a time in a folder.
+"""Locks that admit one process at a time to a folder.
 
 The lock is the system's (flock) and ends with its process, however that ends; the name in the lock file only says
 who holds it. On NFS, flock works between machines where the server and both mounts support it (Linux since NFSv3

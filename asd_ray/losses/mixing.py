@@ -115,7 +115,7 @@ class Mix(NamedTuple):
 
 
 def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_prob: float) -> Mix:
-    """One lam for the batch, a permutation for the partners, and which clips are mixed at all.
+    """Draw one lam for the batch, a permutation for the partners, and which clips are mixed at all.
 
     The generator advances equally far for any mixup_alpha and mix_prob (lam is a uniform number put through the
     inverse of the Beta distribution), so all trials with the same seed see the same partners.

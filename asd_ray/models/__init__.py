@@ -135,7 +135,7 @@ def mels_of(systems: Sequence[str]) -> tuple[MelSettings, ...]:
 
 
 def mel_rows(name: str, systems: Sequence[str]) -> slice:
-    """Where the log-mel of a system lies among those of several, stacked in the order of `mels_of`."""
+    """The rows of a system's log-mel where those of several are stacked in the order of `mels_of`."""
     mels, wanted = mels_of(systems), find_system(name).mel
     first = sum(mel.num_mels for mel in mels[: mels.index(wanted)])
     return slice(first, first + wanted.num_mels)

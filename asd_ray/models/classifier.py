@@ -1,4 +1,4 @@
-"""A network with its angular-margin head: what a trial of a classifying system trains.
+"""A network with its angular-margin head: the module that a trial of a classifying system trains.
 
 Axes: B batch, L samples, F mel bins, T frames, E embedding, C classes.
 """

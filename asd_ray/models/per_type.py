@@ -1,4 +1,4 @@
-"""One network per machine type, side by side: for systems that do not tell machine types apart.
+"""One network per machine type, side by side, for systems whose network handles a single machine type.
 
 Axes: B batch, L samples, F mel bins, T frames, E embedding, C classes.
 """

@@ -108,7 +108,7 @@ def verdict_of(difference: Estimate | None) -> str:
     if difference.sd is None:
         return ONE_SEED
     if difference.interval is None:
-        return NO_EVIDENCE  # its note says why there is none
+        return NO_EVIDENCE  # its note says why there is no interval
     low, high = difference.interval
     return "better" if low > 0 else f"{NO_EVIDENCE}: worse" if high < 0 else NO_EVIDENCE
 

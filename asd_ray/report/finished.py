@@ -159,7 +159,7 @@ def _made(folder: Path) -> str:
 
 
 def _code() -> str:
-    """A digest of the code that writes reports: this package's files, which a clone's user may edit, and libraries."""
+    """A digest of the code that writes reports: this package's files, editable in a clone, and the libraries."""
     own = _digest(PACKAGE)
     return _sha256([own, *(_version(name) for name in LIBRARIES)]) if own else ""
 

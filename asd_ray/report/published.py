@@ -202,7 +202,7 @@ def by_protocol(rows: Sequence[Row]) -> dict[str, tuple[Row, ...]]:
 
 
 def is_dcase_2020(clips: pa.Table) -> bool:
-    """Whether the labelled test clips of a run are those of DCASE 2020 Task 2, of some machine types or all.
+    """Whether a run's labelled test clips are those of DCASE 2020 Task 2, for some or all machine types.
 
     This compares the number of clips of every machine id, of which a few may be missing: names of ids say little.
     """

@@ -257,7 +257,7 @@ def make_score(name: str) -> Score:
 
 
 def best_score(values: Mapping[str, float | None]) -> str:
-    """The score with the best value; of equals, and where none has a value, the first.
+    """The score with the best value; the first if several are equal or none has a value.
 
     >>> best_score({"centre": None, "neighbours": 0.7, "mahalanobis": 0.7})
     'neighbours'
