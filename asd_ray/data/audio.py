@@ -253,7 +253,7 @@ def _loudness(pcm_T: NDArray[np.int16]) -> list[str]:
 def _silence(pcm_T: NDArray[np.int16]) -> list[str]:
     if (pcm_T == pcm_T[0]).all():
         return [SILENT]
-    # A run of 2n zeros holds at least one whole block of n. Most recordings have no such block, and end here.
+    # A run of 2n zeros holds at least one whole block of n. Most recordings have none, and are done here.
     block = ZERO_RUN_SAMPLES // 2
     blocks = pcm_T[: len(pcm_T) // block * block].reshape(-1, block)
     if len(blocks) == 0 or blocks.any(axis=1).all():

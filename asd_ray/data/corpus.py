@@ -197,7 +197,7 @@ def _printable(path: PurePosixPath) -> str:
 
 
 def _clip(path: PurePosixPath, taken: set[PurePosixPath]) -> Clip:
-    """The clip at a path. Raises ValueError `path: cause; mend` if there is none."""
+    """The clip at a path. Raises ValueError `path: cause; mend` if the path names none."""
     if _CONTROL.search(str(path)):
         raise ValueError(f"{_printable(path)}: its name holds control characters; rename it")
     if _printable(path) != str(path):

@@ -231,7 +231,7 @@ def _result(path: Path, plan: ShardPlan, *, about: dict[str, Any], rows: int, re
 
 
 def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> Corpus:
-    """The same corpus, if each machine still has a usable training clip; else a corpus without the machines that
+    """The corpus itself, if each machine still has a usable training clip; else a corpus without the machines that
     lost all of theirs, to be planned again. Raises InputError when fewer than two machines are left."""
     bad = {problem.path: problem for result in results for problem in result.quarantined}
     clips = [clip for plan in plans for clip, _ in plan.clips]
@@ -252,8 +252,8 @@ def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardRe
 
 
 def without_duplicates(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> Corpus:
-    """The same corpus, if no labelled clip has the same sound as another clip; else a corpus without such clips,
-    to be planned again. They become problems.
+    """The corpus itself, if all labelled clips can judge; else a corpus without those whose sound another clip
+    shares in a way that forbids it, to be planned again. They become problems.
 
     A test clip that was trained on tests nothing, and one sound under both labels tells nothing. Of several
     labelled clips with one sound, where one might choose and another report, one is kept, preferably that of the

@@ -83,7 +83,7 @@ def sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
 
 @contextmanager
 def fetched(path: Path) -> Iterator[Path]:
-    """A file on this machine's disk with the contents of a path: the file itself, or a copy that the block has."""
+    """A file on this machine's disk with the contents of a path: the file itself, or a copy for the block."""
     if not isinstance(path, ObjectPath):
         yield path
         return

@@ -98,7 +98,7 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def _refuse_aliases_and_depth(text: str) -> None:
-    """Checked before building a tree: a few aliases can expand to a huge one, and depth exhausts the stack."""
+    """Run before a tree is built: a few aliases can expand to a huge tree, and a deep one exhausts the stack."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         problem = ""

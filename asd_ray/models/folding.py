@@ -11,7 +11,7 @@ def folded(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode, in which a convolution followed by a batch norm is one convolution.
 
     In evaluation, a batch norm multiplies by and adds constants, as a convolution does, so the result differs by
-    rounding alone, and saves one pass over every feature. The network itself stays unchanged.
+    rounding alone, and one pass over every feature is saved. The network itself stays unchanged.
     """
     copied = copy.deepcopy(network).eval()
     for block in copied.modules():

@@ -6,7 +6,7 @@ from asd_ray.config import TrainConfig
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for it (x86 since AVX-512); without them, a step takes far longer."""
+    """Whether a device has instructions for it (x86 since AVX-512); without, a step takes many times as long."""
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
