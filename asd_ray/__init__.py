@@ -2,7 +2,7 @@
 
 `api` has the commands as functions. docs/architecture.md shows the packages and follows one trial through them.
 Each package says in its first lines what lives there, what it may import and where to start reading; "what
-stands above" is meant as in the list of layers in tests/test_layers.py.
+stands above" refers to the list of layers in tests/test_layers.py.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m asd_ray` is `asd-ray`, wherever that lies."""
+"""`python -m asd_ray` does what `asd-ray` does, wherever that script is installed."""
 
 from asd_ray.commands import run_as_module
 

@@ -62,7 +62,7 @@ from asd_ray.tracking.desk import tracked
 from asd_ray.tracking.tracker import Tracker
 from asd_ray.training.messages import EpochReport
 
-# What reports, detectors and forecasts need takes seconds to import: torch, matplotlib. A search starts Ray first.
+# Reports, detectors and forecasts need torch and matplotlib: seconds to import. A search starts Ray first.
 if TYPE_CHECKING:
     from asd_ray.report.finished import Ending
     from asd_ray.report.summary import Summary
@@ -119,11 +119,11 @@ def find_shards(
     data = place(data)
     if is_prepared(data):
         return data
-    # Of the options, too: shards of others would be written over, under a search that reads them.
+    # The hash covers the options, too: otherwise other options would overwrite shards that a search is reading.
     words = str(data.resolve()), f"{valid_fraction:g}", str(resample)
     mark = hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
     shards = SHARDS / f"{data.resolve().name}-{mark}"
-    # Shards of a large corpus take minutes to read: damage is noticed when they are, and mended by `prepare`.
+    # Reading the shards of a large corpus takes minutes: a search finds damage as it reads, `prepare` mends it.
     prepare(data, shards, valid_fraction=valid_fraction, resample=resample, verify=False, on_progress=on_progress)
     return shards
 
@@ -192,7 +192,7 @@ def search(
     ready = check_search(shards, config, space_name=space_name, folder=folder, storage=storage)
     plan = ready.plan
     with run_lock(folder, on_event=on_event):
-        store = find_store(folder, storage)  # again: until the lock was ours, another call may have begun the run
+        store = find_store(folder, storage)  # again: another call may have begun the run before we got the lock
         run = ready.run.model_copy(update={"storage": store.kept, "calls": [call] if call else []})
         with store.held():
             remove_unfinished(folder)
@@ -277,7 +277,7 @@ def train(
         if name not in plan.machine_types:
             reason = plan.not_searchable.get(name, "not in the corpus")
             raise InputError(f"{shards}: {name} cannot be judged: {reason}")
-    # As in the search: jointly on all machine types, unless each is to be trained alone.
+    # As in the search: jointly on all machine types, unless each is trained alone.
     trained = plan.all_types if config.search.scope == "joint" else wanted
     with run_lock(folder):
         train_full(folder, shards, config, plan=plan, machine_types=trained, on_epoch=on_epoch)

@@ -13,20 +13,20 @@ from typing import Literal
 SAMPLE_RATE = 16_000  # Hz: the rate of DCASE 2020 Task 2
 CLIP_SECONDS = 10  # the window that the published networks are built for
 NUM_SAMPLES = SAMPLE_RATE * CLIP_SECONDS
-NUM_MELS, NUM_FRAMES = 128, 313  # of a log-mel; those of all systems have as many frames
+NUM_MELS, NUM_FRAMES = 128, 313  # of a log-mel; the number of frames is the same for all systems
 AUDIO_SUFFIXES = (".wav", ".flac")
 
 Split = Literal["train", "valid", "test", "eval"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test", "eval")
-_FOLDERS: dict[str, Split] = {"train": "train", "test": "test", "eval": "eval"}  # valid is held out of train
+_FOLDERS: dict[str, Split] = {"train": "train", "test": "test", "eval": "eval"}  # valid comes out of train
 
 _NAME = re.compile(r"(?:(normal|anomaly)_)?(id_[A-Za-z0-9]+)_(.+)")
-_MACHINE_ID = re.compile(r"(?<![A-Za-z0-9])id_[A-Za-z0-9]+")  # not the end of another word: solenoid_00
+_MACHINE_ID = re.compile(r"(?<![A-Za-z0-9])id_[A-Za-z0-9]+")  # not the end of another word, as in solenoid_00
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def bytes_per_clip(log_mels: int) -> int:
-    """Of its samples and of so many log-mels, as workers hold them."""
+    """The size of a clip in a worker's memory: its samples and this many log-mels."""
     return 2 * NUM_SAMPLES + 2 * log_mels * NUM_MELS * NUM_FRAMES
 
 
@@ -37,8 +37,8 @@ BYTES_PER_CLIP = bytes_per_clip(1)
 class Clip:
     """One recording.
 
-    `clip_id` is its path below the corpus root, with forward slashes; `is_anomaly` is None where nobody has
-    said (DCASE's evaluation set without its list of labels).
+    `clip_id` is its path below the corpus root, with forward slashes; `is_anomaly` is None where the label is
+    unknown (DCASE's evaluation set without its list of labels).
     """
 
     clip_id: str
@@ -61,7 +61,7 @@ class Machine:
 
     @property
     def sort_key(self) -> tuple[str, str, str]:
-        """Case-blind first, so that DCASE's types come in the order of the published class indices."""
+        """Ignores case at first, so that DCASE's types come in the order of the published class indices."""
         return (self.machine_type.casefold(), self.machine_type, self.machine_id)
 
     def __str__(self) -> str:
@@ -93,9 +93,9 @@ def is_plain(name: str) -> bool:
 
 
 def find_machine_id(name: str) -> str | None:
-    """The machine id that a file's name holds; None where it holds none.
+    """The machine id in a file's name; None where there is none.
 
-    Raises ValueError for a name with two different ones: nothing says which of them is meant.
+    Raises ValueError for a name with two different ids, because nothing says which of them is meant.
 
     >>> find_machine_id("solenoid_00_id_02_1.wav"), find_machine_id("monday.wav")
     ('id_02', None)

@@ -33,7 +33,7 @@ def _check_plain(name: str) -> str:
     return name
 
 
-# Of a machine type, a machine id or a trial, wherever one enters from a file: it becomes part of paths and pages.
+# The name of a machine type, machine id or trial, wherever one is read from a file: it is used in paths and pages.
 PlainName = Annotated[str, AfterValidator(_check_plain)]
 STORAGE_VARIABLE = "ASD_STORAGE"  # environment variable: URL of a PostgreSQL server that keeps the studies
 METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by side
@@ -41,7 +41,7 @@ METRICS = ("auc", "pauc", "mauc")  # objectives that may be searched side by sid
 
 class ModelConfig(Strict):
     name: str = "tastgram"
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0  # channels of the backbone; 1.0 = as published
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0  # factor on the backbone's channels; 1.0 = as published
 
 
 class LossConfig(Strict):
@@ -80,12 +80,12 @@ class TrainConfig(Strict):
     epochs: Count = 300
     batch_size: Annotated[int, Field(ge=2)] = 64  # batch norm needs two clips
     learning_rate: Positive = 1e-4
-    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-5  # end of the cosine; never above its begin
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-5  # end of the cosine; never above its beginning
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 2023
     # bfloat16 is quicker on GPUs and on newer CPUs, tf32 on GPUs; both round, so compare AUCs first.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    compile: Literal["auto", "always", "never"] = "auto"  # of the training step; auto: where it pays
+    compile: Literal["auto", "always", "never"] = "auto"  # compile the training step; auto: where it pays off
 
 
 def check_objective(value: object) -> object:
@@ -101,7 +101,7 @@ def check_objective(value: object) -> object:
 
 
 class ScoreConfig(Strict):
-    # As published; or another one, or auto: every machine type by the one that is best on its choosing clips.
+    # The default is the published score; auto gives every machine type the one that is best on its choosing clips.
     name: str = "margin_cross_entropy"
     protocol: Literal["auto", "dcase", "split", "paper"] = "auto"
     objective: Annotated[str, BeforeValidator(check_objective)] = "mean"  # of AUC and pAUC, as DCASE ranks
@@ -138,22 +138,22 @@ class SearchConfig(Strict):
     eta: Annotated[int, Field(ge=2)] = 3  # a rung keeps 1/eta of the trials
     prune: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    hours: Positive | None = None  # of one call; what runs then is left for the next call
-    stop_when: Annotated[str | None, BeforeValidator(check_stop_when)] = None  # such as no gain for 20 trials
+    hours: Positive | None = None  # time limit of one call; unfinished trials resume in the next call
+    stop_when: Annotated[str | None, BeforeValidator(check_stop_when)] = None  # such as "no gain for 20 trials"
     warm_start: list[str] = []  # run folders to learn from
     enqueue: list[str] = []  # configs to try right after the published one
-    confirm: Annotated[int, Field(ge=0)] = 0  # of the best configs of each machine type, after the search
-    seeds: Annotated[int, Field(ge=2)] = 5  # fresh ones, that each of them is trained with again
+    confirm: Annotated[int, Field(ge=0)] = 0  # best configs of each machine type to confirm after the search
+    seeds: Annotated[int, Field(ge=2)] = 5  # fresh seeds with which each of them is trained again
 
 
 class LaneConfig(Strict):
     """How the machine is shared out. Only `workers` changes what a trial learns: batch norm sees one's part."""
 
     count: Annotated[int, Field(ge=0)] = 0  # 0: as many as fit
-    workers: Count = 1  # of one lane; more than one train data-parallel
+    workers: Count = 1  # per lane; more than one train data-parallel
     cpus: Positive = 1.0  # per worker
-    gpus: Annotated[float, Field(ge=0, le=1)] | None = None  # per worker; 0.5: two share one; None: 1 if any
-    resident: Literal["auto", "shared", "device", "stream"] = "auto"  # where the clips are
+    gpus: Annotated[float, Field(ge=0, le=1)] | None = None  # per worker; 0.5: two share one; None: 1 if present
+    resident: Literal["auto", "shared", "device", "stream"] = "auto"  # where the clips are kept
     deadline: Positive | None = None  # seconds for one epoch; None: ten times the slowest so far
     inline: bool = False  # train inside Tune's own processes, without Ray Train
 
@@ -167,7 +167,7 @@ class RunConfig(Strict):
     lanes: LaneConfig = LaneConfig()
 
 
-# May differ between two calls on one run folder: more trials go on, other lanes compute the same.
+# These may differ between two calls on one run folder: more trials continue it, other lanes give the same results.
 NOT_SCIENCE: tuple[KeyPath, ...] = (
     ("search", "trials"),
     ("search", "hours"),
@@ -191,7 +191,7 @@ class Number:
     high: float
     excludes_low: bool = False
     excludes_high: bool = False
-    is_whole: bool = False  # samplers speak of floats only
+    is_whole: bool = False  # samplers propose only floats
 
     def allows(self, value: float) -> bool:
         """Whether the config takes the value. NaN is never taken."""
@@ -226,7 +226,7 @@ def _limit(bound: Ge | Gt | Le | Lt) -> float:
     return float(value)
 
 
-# Every number that may be searched, by its name in search spaces. A system says which of the loss's act on it.
+# Every number that may be searched, by its name in search spaces. A system states which loss numbers act on it.
 NUMBERS: Mapping[str, Number] = MappingProxyType(
     {
         **{name: _number(LossConfig, "loss", name) for name in LossConfig.model_fields},
@@ -237,7 +237,7 @@ NUMBERS: Mapping[str, Number] = MappingProxyType(
 TUNABLE: Mapping[str, KeyPath] = MappingProxyType(
     {"system": ("model", "name"), **{name: number.path for name, number in NUMBERS.items()}}
 )
-NAMES = frozenset({"system"})  # of what is no number
+NAMES = frozenset({"system"})  # the searched settings that are not numbers
 
 
 def science(config: RunConfig) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def replace_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:
             raise InputError(f"--set {text}: expected key=value, e.g. train.epochs=20")
         try:
             value = yaml.safe_load(value_text)
-        except (yaml.YAMLError, ValueError):  # a date that is none is a ValueError
+        except (yaml.YAMLError, ValueError):  # an impossible date raises ValueError
             raise InputError(f"--set {text}: {value_text!r} is not a value") from None
         if isinstance(value, str):
             value = _read_number(value)

@@ -1,19 +1,19 @@
-"""When this invocation ends, if it was given hours; unfinished trials go on next time."""
+"""When this invocation ends, if it has a time limit; unfinished trials resume next time."""
 
 import time
 
 
 class Deadline:
-    """The end of a call's hours, on the clock that no one sets; without hours it never comes."""
+    """The end of a call's hours, on the monotonic clock, which nobody can set; without hours it never comes."""
 
     def __init__(self, hours: float | None = None, *, began: float | None = None) -> None:
-        """`began`: when the call began, as time.monotonic() has it (default: now)."""
+        """`began`: when the call began, in time.monotonic() (default: now)."""
         self.hours = hours
         self._began = time.monotonic() if began is None else began
 
     @property
     def left(self) -> float | None:
-        """Seconds until then; None where it never comes."""
+        """Seconds until the deadline; None if there is none."""
         if self.hours is None:
             return None
         return max(0.0, self._began + 3600 * self.hours - time.monotonic())

@@ -1,7 +1,7 @@
-"""The two kinds of error that a command turns into one line, and the words that such a line needs.
+"""The two kinds of error that a command turns into one line, and helpers for the words of such a line.
 
-`InputError`: what the user gave is wrong, and the user can mend it. `EnvironmentFailure`: the disk, a server, Ray
-or the machine has failed, and the same call goes on once it works again. Anything else is a fault of the code.
+`InputError`: the user's input is wrong, and the user can mend it. `EnvironmentFailure`: the disk, a server, Ray or
+the machine has failed, and repeating the call resumes once it works again. Any other error is a bug in the code.
 """
 
 import difflib
@@ -13,13 +13,13 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit statuses of every co
 
 
 class InputError(ValueError):
-    """What a user can mend. The message is one line: the file or option, the value, the mend."""
+    """An error that the user can mend. The message is one line: the file or option, the value, the mend."""
 
 
 class EnvironmentFailure(Exception):  # noqa: N818
     """A disk, a server, Ray or the machine has failed: neither the user nor a trial is at fault.
 
-    The message is one line: what failed, and what to do. The same call goes on later.
+    The message is one line: what failed, and what to do. Repeating the call later resumes.
     """
 
 
@@ -37,7 +37,7 @@ def hide_passwords(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as a terminal can show it: control characters, which could move the cursor or worse, are escaped.
+    """A text that is safe to show in a terminal: control characters, which could move the cursor, are escaped.
 
     >>> printable("fan\\x1b[2J.wav")
     'fan\\\\x1b[2J.wav'
@@ -46,7 +46,7 @@ def printable(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The known word that is most like a word, whatever its case; None where none is.
+    """The known word that is most similar to a word, ignoring case; None if none is similar.
 
     >>> nearest("toycar", ["fan", "ToyCar"]), nearest("xyz", ["fan", "ToyCar"])
     ('ToyCar', None)
@@ -64,8 +64,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def path_suggestion(path: Path) -> str:
-    """The same for a path that is not there: what lies in its place under a name like it, if anything does."""
-    if ":/" in str(path):  # names of object storage are not listed for a typo
+    """The same for a missing path: an existing path with a similar name, if there is one."""
+    if ":/" in str(path):  # we do not list object storage just because of a typo
         return ""
     for parent, missing in zip(path.parents, (path, *path.parents), strict=False):
         if parent.is_dir():

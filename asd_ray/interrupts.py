@@ -1,7 +1,7 @@
-"""How a command ends when somebody, or the system, wants it to: it says so, and puts its work away.
+"""How a command ends when somebody, or the system, interrupts it: it says so, and saves its work.
 
-Ctrl-C sends SIGINT; `docker stop`, Kubernetes and Slurm send SIGTERM; a terminal that is closed sends SIGHUP.
-Whichever comes second ends the command at once.
+Ctrl-C sends SIGINT; `docker stop`, Kubernetes and Slurm send SIGTERM; closing a terminal sends SIGHUP.
+A second signal of any kind ends the command at once.
 """
 
 import os
@@ -17,7 +17,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal wants this command to end."""
+    """A signal asks this command to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def status_after(number: int) -> int:
-    """The exit status of a command that a signal has ended, as shells have it."""
+    """The exit status of a command that a signal has ended, by the convention of shells."""
     return 128 + number
 
 
@@ -35,23 +35,23 @@ def status_of(interrupt: KeyboardInterrupt) -> int:
 
 
 def say_at_once(text: str) -> None:
-    """From a signal handler: print() may be what was interrupted."""
+    """Write from a signal handler, where print() is unsafe: the signal may have interrupted a print()."""
     os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
 
 
 @contextmanager
 def interruptible(farewell: str = "", *, say: Callable[[str], None] = say_at_once) -> Iterator[None]:
-    """Within the block the first signal says `farewell` and raises Interrupted; a second one ends the process.
+    """Within the block, the first signal says `farewell` and raises Interrupted; a second one ends the process.
 
-    The second one also kills the processes that this one has started, and waits for nothing. A SIGHUP that is
-    ignored already, as under `nohup`, stays ignored.
+    The second signal also kills the processes that this one has started, and waits for nothing. If SIGHUP is
+    already ignored, as under `nohup`, it stays ignored.
     """
 
     def first(number: int, frame: Any) -> NoReturn:
         for other in before:
             signal.signal(other, second)
         if farewell:
-            with suppress(OSError):  # nobody may be left to read it
+            with suppress(OSError):  # there may be no terminal left to write to
                 say(farewell)
         raise Interrupted(number)
 
@@ -82,12 +82,12 @@ def interruptible(farewell: str = "", *, say: Callable[[str], None] = say_at_onc
 
 @contextmanager
 def own_signals() -> Iterator[None]:
-    """What handles signals now does so after the block, too, whatever a library puts in its place meanwhile.
+    """Restore the signal handlers after the block, whatever handlers a library installs meanwhile.
 
-    Processes that are started within the block live on when the terminal is closed: this one puts them away.
+    Processes started within the block survive the closing of the terminal: this process ends them itself.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # no library can change anything either
+        yield  # outside the main thread, no library can install handlers either
         return
     before = {number: signal.getsignal(number) for number in ENDING}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

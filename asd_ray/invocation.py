@@ -1,8 +1,8 @@
-"""How this process was called, and so how the next command is to be typed.
+"""How the user called this process, and therefore how to type the next command.
 
-A verb is called in three ways: `asd-ray tune`, `python -m asd_ray tune`, and in a clone `python launch/tune.py`.
-What a command prints is for those who called it, and has the form of their call. What it writes into files is
-read by others, elsewhere: there it is always `asd-ray tune`.
+One calls a verb in three ways: `asd-ray tune`, `python -m asd_ray tune`, and in a clone `python launch/tune.py`.
+Commands that we print are for the caller, so they take the form of the call. Commands that we write into files
+are read by others, elsewhere, so they always take the form `asd-ray tune`.
 """
 
 import shlex
@@ -17,33 +17,33 @@ def _by_name(verb: str) -> str:
     return f"{NAME} {verb}"
 
 
-_form: Callable[[str], str] = _by_name  # also that of notebooks, and of other programs
+_form: Callable[[str], str] = _by_name  # also the form for notebooks and other programs
 _script: str | None = None
 
 
 def call_of(verb: str) -> str:
-    """The beginning of a command line that does what a verb does, in the form in which this process was called."""
+    """The beginning of a command line that calls a verb, in the form in which this process was called."""
     return _form(verb)
 
 
 def script() -> str | None:
-    """The script of a clone that was called, as it was typed; None where something else was."""
+    """The clone's script that the user called, as typed; None if the call had another form."""
     return _script
 
 
 def called_by_name(typed: str) -> None:
-    """This is `asd-ray`, typed so, or with a path where a shell would not find it."""
+    """Record that the user called `asd-ray`: by this name, or with a path where a shell would not find it."""
     name = NAME if shutil.which(NAME) == typed else shlex.quote(typed)
     _remember(lambda verb: f"{name} {verb}")
 
 
 def called_as_module() -> None:
-    """This is `python -m asd_ray`."""
+    """Record that the user called `python -m asd_ray`."""
     _remember(lambda verb: f"python -m asd_ray {verb}")
 
 
 def called_as_script(typed: str) -> None:
-    """This is `python launch/tune.py`, or wherever that script lies."""
+    """Record that the user called `python launch/tune.py`, wherever that script is."""
     _remember(lambda verb: f"python {shlex.quote(str(Path(typed).with_name(f'{verb}.py')))}", script=typed)
 
 

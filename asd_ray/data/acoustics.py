@@ -1,4 +1,4 @@
-"""What the sounds of the built-in corpus are made of: shafts that turn, noise, blows that ring.
+"""The building blocks of the built-in corpus's sounds: turning shafts, noise, blows that ring.
 
 Axes: T samples of one clip at SAMPLE_RATE, F bins of the real Fourier transform of T samples.
 """
@@ -16,7 +16,7 @@ Turns = NDArray[np.float64]  # the angle of a shaft, in revolutions: float32 wou
 
 TIME_T = np.arange(NUM_SAMPLES) / SAMPLE_RATE
 FREQUENCY_F: Signal = np.fft.rfftfreq(NUM_SAMPLES, d=1 / SAMPLE_RATE).astype(np.float32)
-_TABLE_POINTS = 8192  # of one revolution
+_TABLE_POINTS = 8192  # per revolution
 
 
 def revolutions(rng: Generator, hertz: float, *, drift: float = 0.003, profile_T: Turns | None = None) -> Turns:
@@ -29,24 +29,24 @@ def revolutions(rng: Generator, hertz: float, *, drift: float = 0.003, profile_T
 
 
 def harmonics(turns_T: Turns, orders: dict[int, float]) -> Signal:
-    """What a shaft radiates: order n sounds n times per turn, with amplitude `orders[n]`."""
-    import scipy.fft  # here and below: only who makes the corpus needs it; numpy's differs in the last bit
+    """The sound that a shaft radiates: order n sounds n times per turn, with amplitude `orders[n]`."""
+    import scipy.fft  # imported here and below: only making the corpus needs it; numpy's differs in the last bit
 
     spectrum = np.zeros(_TABLE_POINTS // 2 + 1, np.complex64)
     for order, amplitude in orders.items():
-        spectrum[order] = 0.5 * amplitude * np.exp(2.4j * order * order)  # phases spread out: no sharp peaks
+        spectrum[order] = 0.5 * amplitude * np.exp(2.4j * order * order)  # spread the phases, to avoid sharp peaks
     return _play(scipy.fft.irfft(spectrum, n=_TABLE_POINTS, norm="forward"), turns_T)
 
 
 def once_per_turn(turns_T: Turns, *, share: float) -> Signal:
-    """A smooth gate, open (1) for a share of each turn."""
+    """A smooth gate that opens (to 1) for a share of each turn."""
     angle = np.arange(_TABLE_POINTS) / _TABLE_POINTS
     gate = np.where(angle < share, np.sin(np.pi * angle / share) ** 2, 0.0)
     return _play(gate.astype(np.float32), turns_T)
 
 
 def _play(table: Signal, turns_T: Turns) -> Signal:
-    # The points of a table are a power of two, so the whole turns fall away with a bit mask.
+    # The number of points is a power of two, so a bit mask drops the whole turns.
     position_T = (turns_T * _TABLE_POINTS).astype(np.int32)
     sound_T: Signal = table[position_T & (_TABLE_POINTS - 1)]
     return sound_T
@@ -83,6 +83,6 @@ def strikes(
 
 
 def beats(rng: Generator, period: float, *, jitter: float) -> NDArray[np.float64]:
-    """Times in seconds of something that happens every `period` seconds, give or take `jitter` of it."""
+    """Times, in seconds, of an event that recurs every `period` seconds, give or take the share `jitter` of it."""
     count = int(CLIP_SECONDS / period) + 2
     return period * (np.arange(count) - rng.uniform() + jitter * rng.standard_normal(count))

@@ -1,4 +1,7 @@
-"""Work that a thread begins before it is wanted: reading clips while Ray starts. Imports neither torch nor Ray."""
+"""Work that a thread begins before its result is needed, such as reading clips while Ray starts.
+
+This module imports neither torch nor Ray.
+"""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +14,7 @@ U = TypeVar("U")
 
 
 class Ahead(Generic[T]):
-    """Things that a thread makes one after the other, imports that it needs included."""
+    """Makes items one after the other in a thread, which also does the imports that this needs."""
 
     def __init__(self, make: Callable[[], Iterable[T]]) -> None:
         self._make = make
@@ -27,11 +30,11 @@ class Ahead(Generic[T]):
                 self._made.append(made)
                 if self._stop.is_set():
                     return
-        except Exception as error:  # raised where the things are wanted
+        except Exception as error:  # `take` raises it, where the items are needed
             self._error = error
 
     def take(self) -> Iterator[T]:
-        """All of them, once all are made; each is let go as it is handed over. Raises what making them raised."""
+        """Wait until all items are made, then yield and release one after the other. Raises what `make` raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -39,13 +42,13 @@ class Ahead(Generic[T]):
             yield self._made.pop(0)
 
     def stop(self) -> None:
-        """Make no more; what is in hand is finished."""
+        """Make no more items; the one in progress is still finished."""
         self._stop.set()
 
 
 @contextmanager
 def ahead(make: Callable[[], Iterable[T]]) -> Iterator[Ahead[T]]:
-    """Work ahead for the length of a block."""
+    """Work ahead for the duration of a block."""
     begun = Ahead(make)
     try:
         yield begun
@@ -55,7 +58,7 @@ def ahead(make: Callable[[], Iterable[T]]) -> Iterator[Ahead[T]]:
 
 @contextmanager
 def promised(begun: Ahead[T], use: Callable[[Iterable[T]], U]) -> "Iterator[Future[U]]":
-    """What is made of them, in a thread that has ended when the block does."""
+    """The future result of `use` on the items, computed in a thread that ends with the block."""
     with ThreadPoolExecutor(1, thread_name_prefix="promised") as pool:
         try:
             yield pool.submit(lambda: use(begun.take()))
@@ -64,7 +67,7 @@ def promised(begun: Ahead[T], use: Callable[[Iterable[T]], U]) -> "Iterator[Futu
 
 
 def fulfilled(value: U) -> "Future[U]":
-    """A promise of what is there already."""
+    """A future whose result is already there."""
     future: Future[U] = Future()
     future.set_result(value)
     return future

@@ -1,7 +1,7 @@
-"""One sound file -> ten seconds of checked 16 kHz PCM, or the cause why not.
+"""One sound file -> ten seconds of checked 16 kHz PCM, or the reason why it cannot be used.
 
 libsndfile forgives much: it reads half a wav file without a word, passes NaN on, and calls a missing file a
-"System error." So what it does not say is checked here, once, before anything is learnt from a recording.
+"System error." So this module checks what libsndfile does not, once, before anything is learnt from a recording.
 Axes: T samples, C channels.
 """
 
@@ -22,15 +22,15 @@ from asd_ray.clip import NUM_SAMPLES, SAMPLE_RATE
 from asd_ray.errors import InputError
 
 LONGEST_READ_SECONDS = 60  # the window is 10 s; an hour-long recording need not be decoded to its end
-ZERO_RUN_SAMPLES = SAMPLE_RATE  # a second of exact zeros: no microphone is that quiet, a broken recorder is
+ZERO_RUN_SAMPLES = SAMPLE_RATE  # a second of exact zeros: no microphone is so quiet, but a broken recorder is
 PLAUSIBLE_RATES = range(4_000, 384_001)  # Hz; a damaged header can say anything
-# A program that streams a wav cannot go back to its header, and states a length near 2 or 4 GiB beforehand:
-# 0x7FFFF000 (sox), 0x80000000 (arecord), 0xFFFFFFFF (ffmpeg). Recordings of a day or more are not cut to be found.
+# A program that streams a wav cannot go back to its header, so it states a length near 2 or 4 GiB beforehand:
+# 0x7FFFF000 (sox), 0x80000000 (arecord), 0xFFFFFFFF (ffmpeg). So a cut in a recording of a day or more is missed.
 _STREAMED_FROM = 0x7FFF0000
-_FRAMES_NOT_STATED = 2**62  # of a streamed FLAC, in libsndfile's words
-LOUDEST = 4.0  # times full scale: 12 dB of overshoot are clipped and noted; what reaches further has another scale
-FEWEST_LEVELS = 64  # of 65,536: peaks below -60 dB of full scale, where rounding to 16 bits is heard as noise
-SATURATED_SHARE = 0.001  # of the samples at full scale: a click does not reach it, an overdriven input does
+_FRAMES_NOT_STATED = 2**62  # what libsndfile reports for a streamed FLAC
+LOUDEST = 4.0  # times full scale: up to 12 dB of overshoot we clip and note; beyond it, the file has another scale
+FEWEST_LEVELS = 64  # of 65,536: peaks below -60 dB of full scale, where rounding to 16 bits is audible as noise
+SATURATED_SHARE = 0.001  # share of samples at full scale: a click stays below it, an overdriven input does not
 SILENT = "silent"
 
 
@@ -48,7 +48,7 @@ class BadRecording(InputError):  # noqa: N818  (it names the recording, not the 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """`pcm` is exactly NUM_SAMPLES of int16. `num_samples` is the length at 16 kHz before cropping or
-    repeating. `notes` says in fixed phrases, so that they can be counted, what was odd but usable."""
+    repeating. `notes` says what was odd but usable, in fixed phrases so that they can be counted."""
 
     pcm: NDArray[np.int16]
     num_samples: int
@@ -58,9 +58,9 @@ class Recording:
 def read_recording(path: Path, *, resample: bool = False) -> Recording:
     """Decode and check one recording.
 
-    Longer than 10 s: its first 10 s. Shorter: repeated to 10 s. Several channels: channel 0, as DCASE does; a
-    recording whose channel 0 alone is silent is refused, and so is one whose samples are of another scale.
-    Another sample rate is refused unless `resample`. Raises BadRecording.
+    A recording longer than 10 s is cut to its first 10 s; a shorter one is repeated to 10 s. Of several channels,
+    channel 0 is used, as DCASE does. Raises BadRecording: also where channel 0 alone is silent, where the samples
+    have another scale, and where the sample rate differs, unless `resample` is set.
     """
     _check_file(path)
     _check_riff_lengths(path)
@@ -89,7 +89,7 @@ def read_recording(path: Path, *, resample: bool = False) -> Recording:
 
 
 def fit_window(pcm_T: NDArray[np.int16]) -> tuple[NDArray[np.int16], tuple[str, ...]]:
-    """Exactly NUM_SAMPLES of a recording, and what was done to it to get there."""
+    """Exactly NUM_SAMPLES of a recording, and notes on how it was cut or repeated."""
     if len(pcm_T) > NUM_SAMPLES:
         return pcm_T[:NUM_SAMPLES], ("longer than 10 s: its first 10 s used",)
     if len(pcm_T) < NUM_SAMPLES:
@@ -98,7 +98,7 @@ def fit_window(pcm_T: NDArray[np.int16]) -> tuple[NDArray[np.int16], tuple[str, 
 
 
 def _refuse_dead_channel(path: Path, pcm_TC: NDArray[Any]) -> None:
-    """Only channel 0 is read. Where it is silent and another is not, the microphone was on that one."""
+    """We read channel 0 only. Where it is silent and another is not, the microphone was on the other one."""
     if (pcm_TC[:, 0] != pcm_TC[0, 0]).any():
         return
     sounding = np.flatnonzero((pcm_TC != pcm_TC[0]).any(axis=0))
@@ -111,7 +111,7 @@ def _refuse_dead_channel(path: Path, pcm_TC: NDArray[Any]) -> None:
 
 
 def _refuse_other_scale(path: Path, wave_T: NDArray[Any]) -> None:
-    """Float samples that are written like integers: to guess the scale of each file would make quiet ones loud."""
+    """Refuse float samples on an integer scale: guessing the scale of each file would make quiet ones loud."""
     peak = float(np.abs(wave_T).max()) if wave_T.dtype != np.int16 else 0.0
     if peak > LOUDEST:
         raise BadRecording(
@@ -122,7 +122,7 @@ def _refuse_other_scale(path: Path, wave_T: NDArray[Any]) -> None:
 
 
 def _check_file(path: Path) -> None:
-    """Name what libsndfile would call a system error or an unknown format."""
+    """Name the faults that libsndfile would call a system error or an unknown format."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -167,8 +167,8 @@ def _check_riff_lengths(path: Path) -> None:
 
 
 def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int] | None:
-    """Start and stated length of the data chunk of a RIFF file, None if the file ends before it."""
-    at = 12  # after "RIFF", the length and "WAVE" come the chunks: a name, a length, that many bytes, padded
+    """Start and stated length of the data chunk of a RIFF file; None if the file ends before it."""
+    at = 12  # the chunks follow "RIFF", the length and "WAVE": each has a name, a length, that many bytes, padding
     while at + 8 <= size:
         file.seek(at)
         name, length = struct.unpack("<4sI", file.read(8))
@@ -179,9 +179,9 @@ def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int] | None:
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A file that is read once from its beginning.
+    """A file that is read once, from its beginning.
 
-    soundfile seeks to where its reading has ended, which libsndfile refuses in a FLAC that was streamed.
+    After reading, soundfile seeks to where it stopped, which libsndfile refuses in a streamed FLAC.
     """
 
     def seekable(self) -> bool:
@@ -189,7 +189,7 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
 
 
 def _decode(path: Path) -> tuple[NDArray[Any], int, int, str]:
-    """Samples (int16 for 16-bit PCM, else float32), their stated number, their rate, the file's format."""
+    """Samples (int16 for 16-bit PCM, else float32), their stated number, their rate, and the file's format."""
     again = "copy or download it again"
     try:
         with _Forward(path) as file:
@@ -222,7 +222,7 @@ def _undecodable(path: Path, error: soundfile.SoundFileError) -> str:
 def _resampled(path: Path, wave_T: NDArray[Any], *, rate: int, allowed: bool) -> NDArray[np.float32]:
     if not allowed:
         raise BadRecording(path, f"has {rate} Hz, not {SAMPLE_RATE} Hz", "convert it, or prepare with --resample")
-    from scipy.signal import resample_poly  # two seconds to import, and few need it
+    from scipy.signal import resample_poly  # takes two seconds to import, and few recordings need it
 
     scale = 32768.0 if wave_T.dtype == np.int16 else 1.0
     common = math.gcd(rate, SAMPLE_RATE)
@@ -231,11 +231,11 @@ def _resampled(path: Path, wave_T: NDArray[Any], *, rate: int, allowed: bool) ->
 
 
 def _to_int16(wave_T: NDArray[Any]) -> tuple[NDArray[np.int16], bool]:
-    """Full scale is [-1, 1): as libsndfile maps int16 to float. Also says whether something was clipped."""
+    """Scale [-1, 1) to int16, the inverse of libsndfile's mapping, and say whether samples were clipped."""
     if wave_T.dtype == np.int16:
         return np.ascontiguousarray(wave_T), False
     scaled_T = np.rint(wave_T * np.float32(32768.0))
-    # A float file that was written from +1.0 peaks reaches 32768: one step beyond int16, no real clipping.
+    # A float file with peaks of +1.0 reaches 32768: one step beyond int16, which is no real clipping.
     clipped = bool((scaled_T > 32768).any() or (scaled_T < -32768).any())
     return np.clip(scaled_T, -32768, 32767).astype(np.int16), clipped
 
@@ -253,7 +253,7 @@ def _loudness(pcm_T: NDArray[np.int16]) -> list[str]:
 def _silence(pcm_T: NDArray[np.int16]) -> list[str]:
     if (pcm_T == pcm_T[0]).all():
         return [SILENT]
-    # A run of 2n zeros holds at least one whole block of n: most recordings have none, and are done here.
+    # A run of 2n zeros holds at least one whole block of n. Most recordings have none, and are done here.
     block = ZERO_RUN_SAMPLES // 2
     blocks = pcm_T[: len(pcm_T) // block * block].reshape(-1, block)
     if len(blocks) == 0 or blocks.any(axis=1).all():

@@ -1,9 +1,9 @@
-"""Shards -> the clips of a worker, by Ray's object store, or streamed by Ray Data.
+"""Shards -> the clips of a worker, through Ray's object store, or streamed by Ray Data.
 
-Kept: every shard is read once and checked, the log-mel is added, and the tables stay in the object store of the
-node. A worker then holds views of them (one copy per node, however many lanes there are), or copies them to its
-GPU. Ray Data reads with all cores; few clips the driver reads itself, while Ray starts.
-Streamed: a corpus that fits nowhere is read, and its log-mels computed, anew for every epoch.
+Kept: every shard is read and checked once, its log-mels are added, and the tables stay in the node's object
+store. A worker then holds views of them (one copy per node, however many lanes there are), or copies them to its
+GPU. Ray Data reads with all cores; when there are few clips, the driver reads them itself while Ray starts.
+Streamed: for a corpus that fits nowhere, shards are read and log-mels computed anew for every epoch.
 """
 
 import os
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 PIECES_PER_TASK = 8  # row groups that one task reads: 128 clips, 50 MB
-CLIPS_PER_READER = 256  # of a process that reads; fewer are read in the time that it takes to start one more
-SHUFFLED_CLIPS = 512  # that a streaming worker draws its batches from: 0.3 GB
+CLIPS_PER_READER = 256  # per reading process: fewer than these are read before another process has started
+SHUFFLED_CLIPS = 512  # a streaming worker draws its batches from so many: 0.3 GB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The clips of a shard folder, and what may be seen of them: labels of other clips are blanked on reading."""
+    """The clips of a shard folder, and whose labels may be seen: all other labels are blanked on reading."""
 
     folder: Path
     to_sgram: Callable[[], ToSgram]
     visible_labels: tuple[str, ...]  # clip ids
 
     def labels(self) -> pa.Table:
-        """All columns but the sound."""
+        """All columns except the sound."""
         return self._blank(read_labels(self.folder))
 
     def read(self, path: str, *, row_group: int | None = None, wanted: pa.Array | None = None) -> pa.Table:
-        """Clips of one shard with their log-mels; of all clips, or of those whose ids are wanted."""
+        """The clips of one shard with their log-mels: all of them, or those whose ids are `wanted`."""
         torch.set_num_threads(1)
         table = read_shard(self.folder / path, row_group=row_group).replace_schema_metadata()
         if wanted is not None:
@@ -57,14 +57,14 @@ class Source:
 
     def tables(self) -> Iterator[pa.Table]:
         """All clips, a table per shard, each with its log-mels. Raises InputError."""
-        threads = torch.get_num_threads()  # of the program that reads, which may have other work for torch
+        threads = torch.get_num_threads()  # the setting of the calling program, which may use torch for more
         try:
             yield from (self.read(shard.path) for shard in Manifest.load(self.folder).shards_of(SPLITS))
         finally:
             torch.set_num_threads(threads)
 
     def kept(self) -> "Kept":
-        """All clips, read and turned into log-mels once, here and now. Raises InputError."""
+        """Read all clips and compute their log-mels, once and right away. Raises InputError."""
         if Manifest.load(self.folder).count_clips() < FEWEST_CLIPS_FOR_RAY:
             return Kept.of(self.tables())
         return self._kept_by_ray_data()
@@ -87,7 +87,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Clips in the object store of this node, for as long as somebody holds this."""
+    """Clips in the object store of this node, which keeps them as long as this object lives."""
 
     tables: tuple["ray.ObjectRef[pa.Table]", ...]
 
@@ -107,19 +107,19 @@ def _tasks(
     here: bool = False,
     readers: int | None = None,
 ) -> "Dataset":
-    """A dataset of what `read` makes of these items, so many at a time; `here`: on this node, where it is kept.
+    """A dataset of what `read` makes of these items, `per_task` at a time.
 
-    At most so many `readers` are at work, and one for each CPU.
-    Blocks that are kept must not go with a node that does.
+    `here` reads on this node only: blocks that are kept must not vanish with another node. At most `readers`
+    tasks run at once, and at most one for each CPU.
     """
-    import ray.data  # most processes that know a bank have no use for it
+    import ray.data  # imported here: most processes that use a bank do not need it
 
     quiet_data_context()
     count = -(-len(items) // per_task)
-    # The head of a cluster has no CPUs that Ray counts; it has some to read with nonetheless.
+    # Ray counts no CPUs on the head of a cluster; it nonetheless has some to read with.
     cpus = int(ray.cluster_resources().get("CPU", 0)) or os.cpu_count() or 1  # type: ignore[no-untyped-call]
     cpus = min(cpus, os.cpu_count() or 1) if here else cpus
-    # No CPU is asked for: lanes hold all that there are.
+    # The tasks request no CPU, because lanes hold all of them.
     return ray.data.from_items(items, override_num_blocks=count).map_batches(
         read,
         batch_size=per_task,
@@ -131,7 +131,7 @@ def _tasks(
 
 
 class Streamed:
-    """Clips that are read from their shards again for every epoch; only some hundred are in memory at a time."""
+    """Clips that are read from their shards anew for every epoch; only some hundreds are in memory at a time."""
 
     def __init__(self, source: Source, device: torch.device) -> None:
         self._source, self._device = source, device
@@ -141,7 +141,7 @@ class Streamed:
     def train_batches(
         self, index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int
     ) -> Iterator[Batch]:
-        """Shuffled twice: the row groups among each other, then the clips among those that are in memory."""
+        """One epoch, shuffled twice: first the row groups, then the clips that are in memory."""
         pieces = self._pieces(index_N)
         shuffled = [pieces[place] for place in rng.permutation(len(pieces))]
         tables: Iterable[pa.Table] = self._stream(shuffled, index_N).iter_batches(
@@ -170,7 +170,7 @@ class Streamed:
 
     def _stream(self, pieces: Sequence[tuple[str, int]], index_N: Index) -> "Dataset":
         context = quiet_data_context()
-        context.execution_options.preserve_order = True  # or an epoch could not be repeated
+        context.execution_options.preserve_order = True  # otherwise an epoch could not be repeated
         read = partial(_read_pieces, source=self._source, wanted=pa.array(self.labels.clip_id[index_N].tolist()))
         items = [{"path": path, "row_group": row_group} for path, row_group in pieces]
         return _tasks(items, read, per_task=PIECES_PER_TASK)
@@ -184,13 +184,13 @@ def _row_groups(shard: ShardEntry) -> int:
 
 
 def _read_pieces(rows: dict[str, npt.NDArray[Any]], *, source: Source, wanted: pa.Array) -> Iterator[pa.Table]:
-    """One table per row group: small blocks, so that a small object store holds several."""
+    """One table per row group: the blocks are small, so that a small object store holds several."""
     for path, row_group in zip(rows["path"], rows["row_group"], strict=True):
         yield source.read(str(path), row_group=int(row_group), wanted=wanted)
 
 
 def _without_small_end(tables: Iterable[pa.Table], smallest: int) -> Iterator[pa.Table]:
-    """The same tables; a last one of fewer rows than `smallest` joined to the one before it."""
+    """The same tables, except that a last one of fewer than `smallest` rows is joined to the one before it."""
     held: pa.Table | None = None
     for table in tables:
         if held is not None and len(table) < smallest:
@@ -204,18 +204,18 @@ def _without_small_end(tables: Iterable[pa.Table], smallest: int) -> Iterator[pa
 
 
 def take_in(clips: Bank, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> Clips:
-    """The clips of one worker, where they shall be for its trials."""
+    """The clips of one worker, in the memory from which its trials use them."""
     if isinstance(clips, Source):
         return Streamed(clips, device)
-    tables: list[pa.Table] = ray.get(list(clips.tables))  # as they lie in the store: no copy
+    tables: list[pa.Table] = ray.get(list(clips.tables))  # views of the object store, not copies
     return place(collect(tables), resident, device, gpu_share=gpu_share)
 
 
 def place(clips: Resident, resident: str, device: torch.device, *, gpu_share: float = 1.0) -> Clips:
-    """Kept clips where they shall stay: in shared memory, or on the GPU.
+    """Put kept clips where they will stay: in shared memory, or on the GPU.
 
-    `auto` takes the GPU's memory if the clips fill less than 60 % of this worker's share of it, as far as it is
-    free.
+    `auto` chooses the GPU if the clips fill less than 60 % of this worker's share of its memory, counting only
+    what is free.
     """
     if device.type != "cuda" or resident == "shared":
         return clips

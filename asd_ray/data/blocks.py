@@ -20,17 +20,17 @@ _TEXT = ("split", "machine_type", "machine_id")
 
 
 def add_sgram(table: pa.Table, to_sgram: ToSgram) -> pa.Table:
-    """A further column: the log-mel of each clip, or several one above the other, float16, as bytes."""
+    """Add a column with the log-mel of each clip, or several stacked on the mel axis, as float16 bytes."""
     pcm_NL = _rows(table.column("pcm"), np.dtype("<i2")).reshape(len(table), NUM_SAMPLES)
     sgrams = []
-    for pcm_L in pcm_NL:  # one clip at a time stays in the cache of the processor
+    for pcm_L in pcm_NL:  # a single clip at a time fits in the processor's cache
         wave_L = torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))
         sgrams.append(to_sgram(wave_L).half().numpy().astype("<f2", copy=False).tobytes())
     return table.append_column("sgram", pa.array(sgrams, pa.binary()))
 
 
 def blank_labels(table: pa.Table, visible: pa.Array) -> pa.Table:
-    """Labels of clips that are not in `visible` (clip ids) become null."""
+    """Set the labels of all clips that are not in `visible` (clip ids) to null."""
     labels, ids = table.column("is_anomaly"), table.column("clip_id")
     seen = pc.is_in(ids, value_set=visible)
     blank = pc.if_else(seen, labels, pa.scalar(None, pa.bool_()))
@@ -53,7 +53,7 @@ def collect(tables: Iterable[pa.Table]) -> Resident:
 
 
 def labels_of(columns: pa.Table) -> tuple[Labels, Index]:
-    """What the rows say of their clips, in the order of clip_id, and the row of each clip."""
+    """What the rows say about their clips, in the order of clip_id, and the row of each clip."""
     clip_id = np.asarray(columns.column("clip_id").to_pylist(), dtype=str)
     order = np.argsort(clip_id)
     text = {name: np.asarray(columns.column(name).to_pylist(), dtype=str)[order] for name in _TEXT}
@@ -79,7 +79,7 @@ def batch_of(table: pa.Table) -> Batch:
 
 
 def _one_chunk(table: pa.Table) -> pa.Table:
-    """Blocks of one shard are one chunk already; then this copies nothing."""
+    """The table as one chunk. The blocks of one shard are one chunk already, and are not copied."""
     return table if table.column("pcm").num_chunks == 1 else table.combine_chunks()
 
 

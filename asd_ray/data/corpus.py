@@ -1,7 +1,7 @@
-"""A folder of recordings in the DCASE 2020 Task 2 layout -> clips, and what does not fit the layout.
+"""A folder of recordings in the DCASE 2020 Task 2 layout -> clips, and the files that do not fit the layout.
 
-`<root>/<machine_type>/{train,test,eval}/{normal|anomaly}_id_XX_*.wav`. Nothing is opened here but the list of
-labels; whether a file holds sound is a question for `audio`.
+`<root>/<machine_type>/{train,test,eval}/{normal|anomaly}_id_XX_*.wav`. This module opens only the list of
+labels; `audio` checks whether a file holds sound.
 """
 
 import csv
@@ -20,7 +20,7 @@ from asd_ray.files.paths import ObjectPath
 
 SPLIT_FOLDERS = ("train", "test", "eval")
 LABEL_LIST = "eval_data_list.csv"  # DCASE published the labels of its evaluation set in this file
-SMALLEST_HELD_OUT_FROM = 4  # a machine with fewer training clips needs all of them
+SMALLEST_HELD_OUT_FROM = 4  # a machine with fewer training clips needs all of them for training
 _OTHER_SOUND = re.compile(
     r"\.(wave|mp3|mp4|og[ga]|opus|m4a|aac|wma|webm|amr|aif[fc]?|au|snd|caf|w64|rf64|wv|ape|raw|pcm)"
 )
@@ -31,7 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that cannot be used: its path below the corpus root, the cause, and the mend."""
+    """A file that cannot be used: its path below the corpus root, the cause, and how to mend it."""
 
     path: str
     cause: str
@@ -43,7 +43,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """The clips below `root`, sorted by clip_id, and the files that look like recordings but are none."""
+    """The clips below `root`, sorted by clip_id, and the files that look like recordings but are not."""
 
     root: Path
     clips: tuple[Clip, ...]
@@ -51,7 +51,7 @@ class Corpus:
 
 
 def read_corpus(root: Path) -> Corpus:
-    """List the clips of a dataset folder. Raises InputError when it is no corpus as a whole."""
+    """List the clips of a dataset folder. Raises InputError when the folder as a whole is not a corpus."""
     if not root.is_dir():
         mend = path_suggestion(root) or "; pass the folder that holds the machine types"
         raise InputError(f"{root}: no such folder{mend}")
@@ -103,7 +103,7 @@ def scorable(corpus: Corpus) -> Corpus:
 def hold_out(clips: Iterable[Clip], *, fraction: float) -> tuple[Clip, ...]:
     """Move part of each machine's training clips to the split "valid".
 
-    Which ones follows from the clip ids alone (their order by SHA-256), so it is the same for every seed.
+    The clip ids alone decide which ones (by the order of their SHA-256), so they are the same for every seed.
     """
     by_machine: dict[Machine, list[Clip]] = defaultdict(list)
     clips = tuple(clips)
@@ -120,8 +120,8 @@ def hold_out(clips: Iterable[Clip], *, fraction: float) -> tuple[Clip, ...]:
 
 
 def _sound_files(root: Path, problems: list[Problem]) -> Iterator[PurePosixPath]:
-    """Paths of all files below root that are named like sound."""
-    if isinstance(root, ObjectPath):  # no folders there, only names
+    """Paths of all files below root whose names end like those of sound files."""
+    if isinstance(root, ObjectPath):  # object storage has no folders, only names
         names = map(PurePosixPath, root.listing())
         yield from (path for path in names if _named_like_sound(path.name) and not any(map(_hidden, path.parts)))
         return
@@ -135,7 +135,7 @@ def _sound_files(root: Path, problems: list[Problem]) -> Iterator[PurePosixPath]
 
 
 def _of_machine_types(paths: Iterable[PurePosixPath], problems: list[Problem]) -> Iterator[PurePosixPath]:
-    """The paths in folders of machine types, and at the top; each other folder with sound files is one problem."""
+    """The paths at the top and in folders of machine types; every other folder with sound files is one problem."""
     for top, group in groupby(paths, key=lambda path: path.parts[0]):
         inside = list(group)
         if any(
@@ -147,7 +147,7 @@ def _of_machine_types(paths: Iterable[PurePosixPath], problems: list[Problem]) -
 
 
 def _passed_over(top: str, paths: list[PurePosixPath]) -> Problem:
-    """A folder with sound files, none of which lies where those of a machine type lie; with the likely mend."""
+    """The problem, with the likely mend, of a folder whose sound files all lie outside the layout."""
     folders = list(dict.fromkeys(path.parts[1] for path in paths if len(path.parts) > 2))
     misspelt = [name for name in folders if name.casefold() in SPLIT_FOLDERS]
     deeper = [path.parts[1] for path in paths if len(path.parts) > 3 and path.parts[2] in SPLIT_FOLDERS]
@@ -167,14 +167,14 @@ def _walk(top: Path, root: Path, problems: list[Problem]) -> Iterator[PurePosixP
         path = PurePosixPath(Path(error.filename).relative_to(root))
         problems.append(Problem(_printable(path), f"cannot be listed ({error.strerror})", "make it readable"))
 
-    seen: set[tuple[int, int]] = set()  # folders may be links (to another disk), and links may lead back
+    seen: set[tuple[int, int]] = set()  # folders may be links (to another disk), and links may form a loop
     for folder, below, files in os.walk(top, followlinks=True, onerror=unreadable):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             below.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        # A folder called x.wav is reported as a recording that is a folder, not searched.
+        # A folder called x.wav is not searched, but reported as a recording that is a folder.
         files += [name for name in below if _named_like_sound(name)]
         below[:] = [name for name in below if not _hidden(name) and not _named_like_sound(name)]
         here = PurePosixPath(Path(folder).relative_to(root))
@@ -191,13 +191,13 @@ def _named_like_sound(name: str) -> bool:
 
 
 def _printable(path: PurePosixPath) -> str:
-    """A path as text of one line that a terminal and a table can show: what is no character of it is escaped."""
+    """A path as one line of text for a terminal or a table; whatever is not printable is escaped."""
     text = str(path).encode("utf-8", "backslashreplace").decode()
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _clip(path: PurePosixPath, taken: set[PurePosixPath]) -> Clip:
-    """The clip at a path; ValueError `path: cause; mend` if it is none."""
+    """The clip at a path. Raises ValueError `path: cause; mend` if the path names none."""
     if _CONTROL.search(str(path)):
         raise ValueError(f"{_printable(path)}: its name holds control characters; rename it")
     if _printable(path) != str(path):
@@ -221,7 +221,7 @@ def _no_clips(root: Path, problems: list[Problem]) -> str:
 
 
 def _labelled(root: Path, clips: list[Clip]) -> Iterator[Clip]:
-    """The clips in order of clip_id, those of eval/ with the label that the list of labels gives them."""
+    """The clips in the order of clip_id; those of eval/ get their labels from the list of labels."""
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     labels = _read_labels(root, machine_types(clip.machine for clip in clips))
     _refuse_strange_labels(root, clips, labels)
@@ -234,7 +234,7 @@ def _labelled(root: Path, clips: list[Clip]) -> Iterator[Clip]:
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """What the list of labels says of a clip, and in which line."""
+    """What the list of labels says about a clip, and in which line."""
 
     is_anomaly: bool
     line: int
@@ -248,7 +248,7 @@ def _listed_as(clip: Clip) -> tuple[str, str]:
 
 
 def _refuse_strange_labels(root: Path, clips: Iterable[Clip], labels: _Labels) -> None:
-    """Raises InputError for a list that contradicts the name of a clip, or has none that needs a label."""
+    """Raises InputError for a list that contradicts the name of a clip, or names no clip that needs a label."""
     path = root / LABEL_LIST
     waiting: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
@@ -276,11 +276,11 @@ def _refuse_strange_labels(root: Path, clips: Iterable[Clip], labels: _Labels) -
 
 
 def _read_labels(root: Path, types: tuple[str, ...]) -> _Labels:
-    """What DCASE's list of labels says of the clips of some machine types, if there is a list.
+    """What DCASE's list of labels, if there is one, says about the clips of some machine types.
 
     A line with a machine type alone begins its part of the list; then come lines
-    `id_01_00000000.wav,anomaly_id_01_00000123.wav,1`. Other machine types, and headings, are passed over. Raises
-    InputError, with the line, for one that says nothing of its clip, or something else than another.
+    `id_01_00000000.wav,anomaly_id_01_00000123.wav,1`. Other machine types and headings are skipped. Raises
+    InputError, with the line number, for a line that gives its clip no label, or contradicts another line.
     """
     path = root / LABEL_LIST
     if not path.is_file():
@@ -322,7 +322,7 @@ _SOUND_NAME = re.compile(r"\.(wav|flac)\b", re.IGNORECASE)
 
 
 def _label(cells: list[str]) -> bool | None:
-    """Whether cells say anomaly, by a number, a name that begins with the word, or both; None if not one thing."""
+    """Whether cells say anomaly, by a number, a name that begins with the word, or both; None if unclear."""
     said = {cell == "1" for cell in cells if cell in ("0", "1")}
     said |= {
         word == "anomaly" for cell in cells for word in ("normal", "anomaly") if cell.lower().startswith(word)

@@ -1,7 +1,7 @@
 """The recordings of DCASE 2020 Task 2, fetched from Zenodo and laid out as `corpus` reads them.
 
-Four records: the development set; normal training clips of the machines of the evaluation set; the clips of that,
-published without labels; and the labels, published after the challenge.
+There are four records: the development set; normal training clips of the machines in the evaluation set; the
+clips of the evaluation set, published without labels; and their labels, published after the challenge.
 """
 
 import os
@@ -30,15 +30,15 @@ Licence: Creative Commons Attribution-NonCommercial-ShareAlike 4.0 (CC BY-NC-SA 
 https://creativecommons.org/licenses/by-nc-sa/4.0/: name the authors; no commercial use; the same terms for what
 you make of it. Results cite Koizumi et al. (arXiv:2006.05822), ToyADMOS (WASPAA 2019), MIMII (DCASE 2019)."""
 
-UNPACKED_PER_ARCHIVE = 1.4  # bytes of recordings per byte of their archive: 16-bit sound packs a little, at most
+UNPACKED_PER_ARCHIVE = 1.4  # bytes of recordings per byte of archive, at most: 16-bit sound hardly compresses
 _ARCHIVES = ".archives"  # below the corpus root; hidden, so that it is not taken for a machine type
-_UNPACKED = "unpacked.json"  # archive -> MD5 of those whose recordings are all in place
+_UNPACKED = "unpacked.json"  # archive -> MD5, for archives whose recordings are all in place
 _DONE = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One record, what its archives are called, and into which split folders their folders go."""
+    """One record, the names of its archives, and the split folders that their folders go into."""
 
     record: int
     name: str
@@ -75,7 +75,7 @@ class Archive:
 def find_archives(
     zenodo: Zenodo, *, machine_types: Sequence[str] = MACHINE_TYPES, evaluation: bool = True
 ) -> tuple[Archive, ...]:
-    """What has to be fetched, as Zenodo lists it. Raises InputError for an unknown machine type, DownloadError."""
+    """The files to fetch, as Zenodo lists them. Raises DownloadError; InputError for an unknown machine type."""
     for name in machine_types:
         if name not in MACHINE_TYPES:
             raise InputError(f"no machine type {name!r} in DCASE 2020 Task 2{suggestion(name, MACHINE_TYPES)}")
@@ -113,7 +113,7 @@ def download(
     on_event: Callable[[str], None],
     keep_archives: bool = False,
 ) -> None:
-    """Fetch and unpack, one archive after another, into a corpus folder; goes on with what is there.
+    """Fetch archives and unpack them into a corpus folder, one after another, resuming from what is there.
 
     Raises DownloadError, or InputError when the disk has no room for it (before anything is fetched).
     """
@@ -131,7 +131,7 @@ def download(
                     on_event(f"{file.name}: the labels of the evaluation set")
                 else:
                     on_event(f"{file.name}: {unpack(fetched, root, archive)} recordings of {archive.machine_type}")
-                os.sync()  # the note must not reach the disk before the recordings
+                os.sync()  # unpacked.json must not reach the disk before the recordings
             except OSError as error:
                 raise cannot_write(root, error) from error
             done[file.name] = file.md5
@@ -145,7 +145,7 @@ def _read_done(root: Path) -> dict[str, str]:
     try:
         return _DONE.validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
-        return {}  # fetched again, at worst
+        return {}  # at worst, archives are fetched again
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); mend that, or remove it") from error
 
@@ -168,10 +168,10 @@ def _refuse_without_room(root: Path, needed: int, *, what: str) -> None:
 
 
 def unpack(path: Path, root: Path, archive: Archive) -> int:
-    """Put the recordings of an archive in their place below `root`; how many there are.
+    """Put the recordings of an archive in their place below `root`, and return their number.
 
-    They are unpacked beside and renamed, so that each is whole. Raises DownloadError for an archive that cannot
-    be read, or that holds what it should not.
+    Each is unpacked beside its place and then renamed, so that it is whole. Raises DownloadError for an archive
+    that cannot be read, or that holds anything unexpected.
     """
     beside = root / _ARCHIVES / ".unpacking"
     count = 0
@@ -200,7 +200,7 @@ def unpack(path: Path, root: Path, archive: Archive) -> int:
 def _members(packed: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
     """The recordings in an archive, and where each goes below the corpus root.
 
-    Where is made of its checked machine type, split and name alone: what an archive says cannot lead elsewhere.
+    The place is built from the checked machine type, split and name alone: an archive cannot write elsewhere.
     """
     for info in packed.infolist():
         inside = PurePosixPath(info.filename)

@@ -1,9 +1,9 @@
 """The sounds of the built-in corpus: six kinds of machine, healthy or with a fault, from simple physics.
 
-What turns is a pattern that repeats once per revolution; what flows or rubs is coloured noise; what strikes
-excites a resonance that dies away. A machine is a set of constants (speeds, counts, resonances), drawn once; a
-clip of it has its own load, speed drift and noise. A fault has a severity between 0 (none) and 1: it adds a
-sound of its own and strains the machine, which shifts what the healthy machine is known by.
+A turning part is a pattern that repeats once per revolution; flow and friction are coloured noise; a blow
+excites a resonance that dies away. A machine is a set of constants (speeds, counts, resonances), drawn once; each
+of its clips has its own load, speed drift and noise. A fault has a severity between 0 (none) and 1: it adds a
+sound of its own and strains the machine, which shifts the features that are typical of the healthy machine.
 Axes: T samples of one clip, F bins of its real Fourier transform.
 """
 
@@ -65,7 +65,7 @@ class Fan:
         turns_T = revolutions(rng, _around(rng, self.rotation * strain, 0.01))
         orders = {1: 0.15} | {self.blades * n: _around(rng, self.tone / n, 0.3) for n in range(1, 9)}
         air_T = noise(rng, band(_around(rng, self.air[0] * strain**4, 0.08), self.air[1]) + 0.03)
-        if fault and rng.uniform() < 0.5:  # imbalance: the shaft shakes once per turn and the air with it
+        if fault and rng.uniform() < 0.5:  # imbalance: the shaft shakes once per turn, and the air with it
             orders |= {1: 0.15 + 1.2 * fault, 2: 0.5 * fault, 3: 0.2 * fault}
             air_T *= 1 + 0.6 * fault * harmonics(turns_T, {1: 1.0})
         elif fault:
@@ -75,7 +75,7 @@ class Fan:
 
 @dataclass(frozen=True)
 class Pump:
-    """Vane-pass tones and flow noise. Faults: knocks of a damaged bearing, cavitation."""
+    """Vane-pass tones and flow noise. Faults: a damaged bearing that knocks, cavitation."""
 
     rotation: float
     vanes: int
@@ -98,7 +98,7 @@ class Pump:
             times = beats(rng, 1 / (3.57 * rotation), jitter=0.02)  # 3.57: balls passing a dent in the outer race
             strengths = 1.0 * fault * np.abs(1 + 0.3 * rng.standard_normal(len(times)))
             sound_T += strikes(times, strengths, hertz=(self.casing, 1.6 * self.casing), decay=0.003)
-        elif fault:  # bubbles that collapse: dense, irregular, bright
+        elif fault:  # cavitation: collapsing bubbles are dense, irregular, bright
             bubbles = int(1500 * fault)
             times, strengths = rng.uniform(0, CLIP_SECONDS, bubbles), rng.exponential(0.7, bubbles)
             sound_T += strikes(times, strengths, hertz=(4300.0, 6100.0), decay=0.001)
@@ -108,7 +108,7 @@ class Pump:
 
 @dataclass(frozen=True)
 class Slider:
-    """A slide that runs to and fro: rail noise and servo whine follow its speed, each end is a thump.
+    """A slide that runs to and fro: rail noise and servo whine follow its speed, and it thumps at each end.
 
     Faults: a rail that grinds at one place, strokes that stall.
     """
@@ -129,7 +129,7 @@ class Slider:
         brightness = _around(rng, self.rail[0] * (1 + 0.4 * fault), 0.08)  # a rail without grease hisses
         rail_T = noise(rng, band(brightness, self.rail[1]) + 0.02)
         if fault and rng.uniform() < 0.5:
-            stalls = rng.uniform(size=CLIP_SECONDS * 10) < 0.6 * fault  # of each stroke
+            stalls = rng.uniform(size=CLIP_SECONDS * 10) < 0.6 * fault  # one per stroke
             speed_T *= np.where(stalls[strokes_T.astype(int)], 1 - fault, 1).astype(np.float32)
         elif fault:
             place_T = once_per_turn(strokes_T - rng.uniform(), share=0.25)
@@ -146,7 +146,7 @@ class Valve:
     """A solenoid that opens and closes: two clicks per cycle. Faults: missing and late strokes, a leak."""
 
     period: float  # s
-    opening: float  # share of the period that it stays open
+    opening: float  # share of the period during which it is open
     click: tuple[float, float, float]  # Hz
 
     @classmethod
@@ -207,7 +207,7 @@ class ToyCar:
 
 @dataclass(frozen=True)
 class ToyConveyor:
-    """Motor hum, rollers, and the seam of the belt that comes round. Faults: a slipping belt, a squeal."""
+    """Motor hum, rollers, and the belt's seam, which comes round. Faults: a slipping belt, a squeal."""
 
     motor: float
     rollers: int
@@ -247,9 +247,9 @@ KINDS: dict[str, type[SoundSource]] = {
 
 
 def record(machine: SoundSource, rng: Generator, *, fault: float) -> NDArray[np.int16]:
-    """What a microphone in a factory hears of a machine: over other machines, at a distance that varies."""
+    """A machine as a microphone in a factory records it: among other machines, at a varying distance."""
     sound_T = machine.run(rng, fault=fault)
-    # The ratio is to the machine's usual loudness (1), so that what a fault adds is heard as loud as it is.
+    # The ratio refers to the machine's usual loudness (1), so that the sound of a fault keeps its true loudness.
     snr, level = rng.uniform(-2, 10), rng.uniform(-6, 6)  # dB
     hall_T = noise(rng, (FREQUENCY_F + np.float32(60)) ** np.float32(-rng.uniform(0.6, 1.0)))
     distant = {int(rng.integers(2, 5)) * n: 0.4 / n for n in range(1, 6)}

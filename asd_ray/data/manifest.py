@@ -1,6 +1,6 @@
 """What a folder of shards holds: the columns of a shard, and `manifest.json`, which is written last.
 
-A folder without a manifest is unfinished; a folder with one is whole. No ray here, and no decoding.
+A folder without a manifest is unfinished; a folder with one is whole. This module neither uses Ray nor decodes.
 """
 
 import csv
@@ -23,10 +23,10 @@ from asd_ray.files.writing import write_whole
 from asd_ray.invocation import call_of
 
 MANIFEST, QUARANTINE, NOTES = "manifest.json", "quarantine.csv", "notes.csv"
-# Ray and its libraries take five to twenty seconds to begin; in one, a core prepares or reads some 200 clips.
+# Ray and its libraries take five to twenty seconds to start; a core prepares or reads some 200 clips in a second.
 FEWEST_CLIPS_FOR_RAY = 2048
 SHARD_PATH = r"[A-Za-z0-9][A-Za-z0-9_-]*/(train|valid|test|eval)/\d{5}-[0-9a-f]{12}\.parquet"
-METADATA_KEY = b"asd_ray"  # of a shard: its own path, the digest of its rows, and what was found in the recordings
+METADATA_KEY = b"asd_ray"  # holds a shard's own path, the digest of its rows, and what was found in its recordings
 WINDOW_RULE = (
     f"{NUM_SAMPLES} samples at {SAMPLE_RATE} Hz; longer recordings keep their first samples, "
     "shorter ones are repeated to length"
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
         ("machine_id", pa.string()),
         ("split", pa.string()),
         ("class_index", pa.int32()),
-        ("is_anomaly", pa.bool_()),  # null where nobody has said
+        ("is_anomaly", pa.bool_()),  # null where the label is unknown
         ("num_samples", pa.int32()),  # length of the recording at 16 kHz, before cropping or repeating
         ("pcm", pa.binary()),  # int16 little endian, 2 * NUM_SAMPLES bytes; an int16 list takes twice as many
     ]
@@ -69,7 +69,7 @@ class ShardEntry(_Strict):
 
 
 class Manifest(_Strict):
-    """The whole folder. `fingerprint` follows from its content alone, `source` from the recordings."""
+    """The whole folder. `fingerprint` depends on its content alone, `source` on the recordings."""
 
     format: Literal[1] = 1
     sample_rate: int = Field(default=SAMPLE_RATE, ge=SAMPLE_RATE, le=SAMPLE_RATE)
@@ -81,8 +81,8 @@ class Manifest(_Strict):
     shards: tuple[ShardEntry, ...]
     quarantined: int
     notes: dict[str, int]  # what was odd but usable -> number of recordings
-    notes_by_type: dict[str, dict[str, int]] = {}  # the same by machine type; older manifests do not say
-    lists: dict[str, str] = {}  # SHA-256 of quarantine.csv and notes.csv, by name; older manifests do not say
+    notes_by_type: dict[str, dict[str, int]] = {}  # the same by machine type; absent from older manifests
+    lists: dict[str, str] = {}  # SHA-256 of quarantine.csv and notes.csv, by name; absent from older manifests
     options: Options
     source: str
     fingerprint: str
@@ -102,12 +102,12 @@ class Manifest(_Strict):
         )
 
     def count_clips(self, *splits: Split) -> int:
-        """How many clips there are, of these splits or in all."""
+        """How many clips these splits have; without splits, how many there are in all."""
         return sum(shard.rows for shard in self.shards_of(splits or SPLITS))
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read and check the manifest of a folder, and that each shard is there in its full size."""
+        """Read and check the manifest of a folder, and check that each shard is there in its full size."""
         path = folder / MANIFEST
         try:
             text = path.read_text(encoding="utf-8")
@@ -125,7 +125,7 @@ class Manifest(_Strict):
 
     @classmethod
     def parse(cls, text: str, *, where: str) -> "Manifest":
-        """Check the text of a manifest. Raises an InputError that names `where` and the first fault."""
+        """Check and read the text of a manifest. Raises an InputError that names `where` and the first fault."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -138,7 +138,7 @@ class Manifest(_Strict):
 
 
 def note_lines(notes_by_type: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
-    """One line for each machine type with odd recordings, for whoever reads a result that rests on them.
+    """One line for each machine type with odd recordings, for readers of a result that rests on them.
 
     >>> note_lines({"fan": {"silent": 2, "longer than 10 s: its first 10 s used": 1}})
     ('fan: recordings that are used though odd: silent (2); longer than 10 s: its first 10 s used (1)',)
@@ -152,15 +152,15 @@ def note_lines(notes_by_type: Mapping[str, Mapping[str, int]]) -> tuple[str, ...
 
 
 def fingerprint(classes: Sequence[tuple[str, str]], *, digests: Iterable[str]) -> str:
-    """Identity of the content of all shards: the same clips, labels and classes give the same one."""
+    """A hash of the content of all shards: the same clips, labels and classes give the same fingerprint."""
     content = json.dumps([NUM_SAMPLES, list(classes), list(digests)])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def read_shard(path: Path, *, columns: Sequence[str] | None = None, row_group: int | None = None) -> pa.Table:
-    """The rows of one shard, or of one of its row groups, checksums verified.
+    """The rows of one shard, or of one of its row groups, after verifying checksums.
 
-    Raises InputError that names a damaged file, or a shard that lies where another belongs.
+    Raises InputError, naming the file, for a damaged shard and for one that lies where another belongs.
     """
     names = list(columns) if columns is not None else None
     try:
@@ -183,7 +183,7 @@ def _refuse_displaced(path: Path, metadata: dict[bytes, bytes]) -> None:
 
 
 def read_labels(folder: Path, *, splits: Iterable[Split] = SPLITS) -> pa.Table:
-    """All columns but pcm of the clips of some splits, in the order of the manifest."""
+    """All columns except pcm of the clips of some splits, in the order of the manifest."""
     manifest = Manifest.load(folder)
     tables = [read_shard(folder / shard.path, columns=LABEL_COLUMNS) for shard in manifest.shards_of(splits)]
     if not tables:
@@ -197,7 +197,7 @@ def write_quarantine(folder: Path, problems: Iterable[Problem]) -> None:
 
 
 def read_quarantine(folder: Path) -> tuple[Problem, ...]:
-    """The files that prepare could not use, as quarantine.csv lists them. Raises InputError if it is lost."""
+    """The files that `prepare` could not use, as quarantine.csv lists them. Raises InputError if that is lost."""
     path = folder / QUARANTINE
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -212,10 +212,10 @@ def read_quarantine(folder: Path) -> tuple[Problem, ...]:
 
 
 def lists_are_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether quarantine.csv and notes.csv are as they were written."""
+    """Whether quarantine.csv and notes.csv are unchanged since they were written."""
     try:
         return all(_sha256(folder / name) == digest for name, digest in manifest.lists.items())
-    except OSError:  # missing, or not to be read: written anew
+    except OSError:  # missing or unreadable: the caller writes them anew
         return False
 
 
@@ -228,7 +228,7 @@ def _sha256(path: Path) -> str:
 
 
 def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
-    """A CSV file, written beside and renamed."""
+    """Write a CSV file beside its place, then rename it."""
     lines: list[str] = []
     writer = csv.writer(_Lines(lines), lineterminator="\n")
     writer.writerows(rows)
@@ -236,7 +236,7 @@ def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
 
 
 class _Lines:
-    """What csv.writer writes to."""
+    """The target that csv.writer writes to."""
 
     def __init__(self, lines: list[str]) -> None:
         self.write = lines.append

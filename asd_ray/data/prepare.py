@@ -1,6 +1,6 @@
 """A dataset folder -> shards, in parallel: each shard is one Ray Data task. [ray]
 
-The work itself is in `shards` and knows no ray; this file decides what must be done, where, and reports on it.
+The work itself is in `shards`, without Ray; this file decides what must be done and where, and reports progress.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -77,7 +77,7 @@ def prepare(
             new = [plan for plan in plans if plan.path not in done]
             done |= {one.path: one for one in _write_shards(root, new, strict=strict, on_progress=on_progress)}
             results = [done[plan.path] for plan in plans]
-            # A machine whose training recordings are all bad has no class: other class indices, other shards.
+            # A machine whose training recordings are all bad has no class: class indices and shards change.
             left = usable(corpus, plans, results)
             if left is corpus:
                 left = without_duplicates(corpus, plans, results)
@@ -106,7 +106,7 @@ def _already_prepared(out: Path, source: str, *, verify: bool) -> Manifest | Non
         for shard in manifest.shards if verify else ():
             if digest_of(read_shard(out / shard.path)) != shard.digest:
                 return None
-    except InputError:  # missing, damaged, of another version, or its shards and lists are: made again
+    except InputError:  # the manifest, a shard or a list is missing, damaged or of another version: make it again
         return None
     return manifest
 
@@ -124,7 +124,7 @@ def _write_shards(
     left = sum(len(plan.clips) for plan in plans if not (place(plan.out) / plan.path).is_file())
     results = _here(plans) if left < FEWEST_CLIPS_FOR_RAY else _by_ray(plans)
     done: list[ShardResult] = []
-    with closing(results):  # whatever is raised here, Ray is shut down before it goes on
+    with closing(results):  # if anything is raised here, Ray is shut down first
         for result in results:
             if strict:
                 _refuse(root, result.quarantined)
@@ -154,7 +154,7 @@ def _by_ray(plans: Sequence[ShardPlan]) -> Generator[ShardResult, None, None]:
             plan = ray.get(shared)[row["number"]]
             try:
                 return {"result": _RESULT.dump_json(write_shard(plan)).decode(), "error": "", "failure": ""}
-            # Handed on as values: raised here, they would come wrapped by Ray.
+            # Errors are returned as values: if raised here, they would arrive wrapped by Ray.
             except InputError as error:
                 return {"result": "", "error": str(error), "failure": ""}
             except EnvironmentFailure as error:

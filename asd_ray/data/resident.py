@@ -23,7 +23,7 @@ Index = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What is known of N clips, column by column, in the order of clip_id."""
+    """What is known about N clips, column by column, in the order of clip_id."""
 
     clip_id: npt.NDArray[np.str_]
     split: npt.NDArray[np.str_]
@@ -49,7 +49,7 @@ class Labels:
 class Batch(NamedTuple):
     """pcm in [-32768, 32767] and sgram in dB, both float32, with the class of each clip.
 
-    Its memory may be that of the batch before and after it: valid until the next one is gathered.
+    Batches may share memory: a batch is valid only until the next one is gathered.
     """
 
     pcm_BL: Tensor  # noqa: N815
@@ -58,11 +58,11 @@ class Batch(NamedTuple):
 
     @property
     def wave_BL(self) -> Tensor:  # noqa: N802
-        """In [-1, 1), as networks read it."""
+        """The samples in [-1, 1), as networks read them."""
         return self.pcm_BL * PCM_SCALE
 
     def to(self, device: torch.device) -> "Batch":
-        """There; itself, where it is there already."""
+        """The batch on a device; the batch itself if it is there already."""
         return Batch(*(tensor.to(device) for tensor in self))
 
 
@@ -74,14 +74,14 @@ class Block(NamedTuple):
 
 
 class Clips(Protocol):
-    """The clips of a worker, wherever they are: what training and scoring ask of them."""
+    """The clips of a worker, wherever they are: the interface that training and scoring use."""
 
     labels: Labels
 
     def train_batches(
         self, index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int
     ) -> Iterator[Batch]:
-        """One epoch of the clips at these positions: each once, in an order that follows from the generator.
+        """One epoch of the clips at these positions: each once, in an order that the generator determines.
 
         A last batch below `smallest` is joined to the one before it: batch norm needs two clips per worker.
         """
@@ -91,7 +91,7 @@ class Clips(Protocol):
 
 
 class _ByIndex(ABC):
-    """Clips of which any may be had at any time."""
+    """Clips with random access."""
 
     labels: Labels
 
@@ -112,13 +112,13 @@ class _ByIndex(ABC):
 
 
 class Resident(_ByIndex):
-    """All clips in host memory, in the blocks they came in: a batch is a gather of rows."""
+    """All clips in host memory, in the blocks in which they arrived: a batch is gathered row by row."""
 
     def __init__(self, labels: Labels, blocks: Sequence[Block], order: Index) -> None:
         """`order[i]` is where clip i lies when the blocks are laid end to end."""
         assert len(labels) == len(order) == sum(len(block.pcm_NL) for block in blocks)
         self.labels = labels
-        with warnings.catch_warnings():  # the arrays are read-only, torch has no such thing: we do not write
+        with warnings.catch_warnings():  # the arrays are read-only, which torch does not support; we never write
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             pcm = [row_L for block in blocks for row_L in torch.from_numpy(block.pcm_NL)]
             sgram = [row_FT for block in blocks for row_FT in torch.from_numpy(block.sgram_NFT)]
@@ -133,9 +133,9 @@ class Resident(_ByIndex):
 
     def gather(self, index_B: Index) -> Batch:
         size = len(index_B)
-        if size > len(self._room[0]):  # kept: new memory for every batch would cost more than filling it
+        if size > len(self._room[0]):  # reused: allocating memory for every batch would cost more than filling it
             pcm_L, sgram_FT = self.row(0)
-            with torch.inference_mode(mode=False):  # or training could not use it after reading
+            with torch.inference_mode(mode=False):  # otherwise training could not use it after reading
                 self._room = torch.empty((size, *pcm_L.shape)), torch.empty((size, *sgram_FT.shape))
         pcm_BL, sgram_BFT = (whole[:size] for whole in self._room)
         for position, clip in enumerate(index_B.tolist()):
@@ -164,7 +164,7 @@ class OnDevice(_ByIndex):
 
 
 def shuffled(index_N: Index, rng: np.random.Generator, *, batch_size: int, smallest: int = 2) -> Iterator[Index]:
-    """One epoch: every clip once, in an order that follows from the generator alone.
+    """One epoch: every clip once, in an order that the generator alone determines.
 
     A last batch below `smallest` is joined to the one before it: batch norm needs two clips per worker.
     """

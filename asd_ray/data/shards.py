@@ -1,11 +1,11 @@
-"""Clips -> Parquet shards and their manifest, one (machine type, split) per folder. No ray here.
+"""Clips -> Parquet shards and their manifest, one (machine type, split) per folder. Without Ray.
 
     plans = plan_shards(corpus, out, valid_fraction=0.05, resample=False)
-    results = [write_shard(plan) for plan in plans]      # in any order, in any process, as often as one likes
+    results = [write_shard(plan) for plan in plans]      # in any order, in any process, any number of times
     manifest = finish(plans, results, out, corpus=usable(corpus, plans, results), ...)
 
-The name of a shard ends in a hash of what decides its content, so one that exists and is whole need not be
-made again, and a changed recording gives a shard of another name.
+The name of a shard ends in a hash of everything that decides its content. So a shard that exists and is whole
+need not be made again, and a changed recording gives a shard with another name.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ from asd_ray.errors import InputError
 from asd_ray.files.paths import ObjectPath, fetched, place
 from asd_ray.files.writing import writing
 
-CLIPS_PER_SHARD = 128  # 41 MB: small enough to hold in memory, large enough that opening a file costs little
+CLIPS_PER_SHARD = 128  # 41 MB: small enough for memory, large enough that opening a file costs little
 CLIPS_PER_ROW_GROUP = 16
 _CONTENT_VERSION = 2  # part of every shard's name: raise it when decoding, notes, columns or metadata change
 DUPLICATE = "the same sound as another recording"
@@ -55,7 +55,7 @@ _Marks = dict[str, tuple[int, int]]  # bytes and time of change (ns) by clip id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
-    """All that is needed to write one shard, wherever it is written: paths, clips, class indices."""
+    """Everything that a process needs to write one shard: paths, clips, class indices."""
 
     root: str
     out: str
@@ -68,7 +68,7 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """What became of a plan. `reused`: the shard was there and whole."""
+    """The result of a plan. `reused`: the shard was already there and whole."""
 
     path: str
     rows: int
@@ -81,7 +81,7 @@ class ShardResult:
 
 
 def plan_shards(corpus: Corpus, out: Path, *, valid_fraction: float, resample: bool) -> tuple[ShardPlan, ...]:
-    """Shards of up to CLIPS_PER_SHARD clips, in the order of class table and splits."""
+    """Plan shards of up to CLIPS_PER_SHARD clips, in the order of class table and splits."""
     clips = hold_out(corpus.clips, fraction=valid_fraction)
     classes = class_table(clip.machine for clip in clips if clip.split == "train")
     index = {machine: number for number, machine in enumerate(classes)}
@@ -121,7 +121,7 @@ def _plan(root: Path, out: Path, clips: _Numbered, *, marks: _Marks, number: int
 
 
 def source_signature(corpus: Corpus, *, options: Options) -> str:
-    """Identity of the files of a corpus (names, sizes, times, labels) and the options; opens none of them."""
+    """A hash of the options and of a corpus's files (names, sizes, times, labels), without opening any of them."""
     marks = _sizes_and_times(corpus.root, corpus.clips)
     files = [[clip.clip_id, clip.is_anomaly, *marks[clip.clip_id]] for clip in corpus.clips]
     problems = [[problem.path, problem.cause] for problem in corpus.problems]
@@ -138,18 +138,18 @@ def _sizes_and_times(root: Path, clips: Iterable[Clip]) -> _Marks:
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
-    except OSError:  # a link to nothing, and the like: reading it will say so
+    except OSError:  # such as a link to nothing: reading it reports that later
         return -1, -1
     return status.st_size, status.st_mtime_ns
 
 
 def write_shard(plan: ShardPlan) -> ShardResult:
-    """Decode, check and write the clips of one shard; nothing to do if it is there and reads back whole.
+    """Decode, check and write the clips of one shard, unless it is there and reads back whole.
 
-    Bad recordings are left out and listed in the result and in the file. Raises InputError if the disk fails.
+    Bad recordings are left out, and listed in the result and in the file. Raises InputError if the disk fails.
     """
     path = place(plan.out) / plan.path
-    with suppress(InputError):  # missing or damaged: made below
+    with suppress(InputError):  # if missing or damaged, the shard is made below
         return _read_back(path, plan)
     rows, quarantined, notes = _decode(plan)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -198,15 +198,15 @@ def _write_table(path: Path, table: pa.Table) -> None:
             table,
             file,
             row_group_size=CLIPS_PER_ROW_GROUP,
-            compression="none",  # sound hardly shrinks, and reading must be fast
+            compression="none",  # sound hardly compresses, and reading must be fast
             use_dictionary=["machine_type", "machine_id", "split"],
-            write_statistics=list(LABEL_COLUMNS),  # the least and greatest pcm help nobody
+            write_statistics=list(LABEL_COLUMNS),  # minima and maxima of pcm are of no use
             write_page_checksum=True,
         )
 
 
 def _read_back(path: Path, plan: ShardPlan) -> ShardResult:
-    """The result of a shard written before. Raises InputError unless it is what was written then."""
+    """The result of a shard that was written before. Raises InputError if the shard has changed since."""
     table = read_shard(path)
     try:
         about = json.loads((table.schema.metadata or {})[METADATA_KEY])
@@ -231,7 +231,7 @@ def _result(path: Path, plan: ShardPlan, *, about: dict[str, Any], rows: int, re
 
 
 def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> Corpus:
-    """The corpus itself, if each machine still has a usable training clip; else one without the machines that
+    """The corpus itself, if each machine still has a usable training clip; else a corpus without the machines that
     lost all of theirs, to be planned again. Raises InputError when fewer than two machines are left."""
     bad = {problem.path: problem for result in results for problem in result.quarantined}
     clips = [clip for plan in plans for clip, _ in plan.clips]
@@ -252,11 +252,12 @@ def usable(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardRe
 
 
 def without_duplicates(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequence[ShardResult]) -> Corpus:
-    """The corpus itself, if no labelled clip is heard elsewhere in it; else one without such clips, to be planned
-    again. They become problems.
+    """The corpus itself, if all labelled clips can judge; else a corpus without those whose sound another clip
+    shares in a way that forbids it, to be planned again. They become problems.
 
-    A test clip that was trained on is no test, and one under both labels tells nothing. Of several labelled clips
-    with one sound, of which one may choose and another report, one is kept: rather that of the evaluation set.
+    A test clip that was trained on tests nothing, and one sound under both labels tells nothing. Of several
+    labelled clips with one sound, where one might choose and another report, one is kept, preferably that of the
+    evaluation set.
     """
     clips = {clip.clip_id: clip for plan in plans for clip, _ in plan.clips}
     problems: dict[str, Problem] = {}
@@ -274,11 +275,11 @@ def without_duplicates(corpus: Corpus, plans: Sequence[ShardPlan], results: Sequ
     )
 
 
-_FIRST: tuple[Split, ...] = ("train", "valid", "eval", "test")  # of clips with one sound the first stays
+_FIRST: tuple[Split, ...] = ("train", "valid", "eval", "test")  # of clips with one sound, the first stays
 
 
 def _why_no_judge(clip: Clip, same: Sequence[Clip], *, before: Sequence[Clip]) -> str:
-    """Why a clip can judge nothing, given all with its sound and those that come before it; empty if it can."""
+    """Why a clip must not judge, given all clips with its sound and those that come before it; empty if it may."""
     if clip.split not in ("test", "eval"):
         return ""
     for other in same:
@@ -295,7 +296,7 @@ def _why_no_judge(clip: Clip, same: Sequence[Clip], *, before: Sequence[Clip]) -
 
 
 def _same_sounds(results: Iterable[ShardResult]) -> list[list[str]]:
-    """The clips that share their samples with others, sound by sound; silence is noted elsewhere."""
+    """Groups of clips that share their samples; silent clips are noted elsewhere."""
     by_digest: dict[str, list[str]] = defaultdict(list)
     for result in results:
         silent = {clip_id for clip_id, note in result.notes if note == SILENT}
@@ -314,10 +315,10 @@ def finish(
     options: Options,
     source: str,
 ) -> Manifest:
-    """List what was quarantined and noted, remove shards that no plan knows, and write the manifest last.
+    """Write the lists of quarantined files and notes, remove shards that no plan has, write the manifest last.
 
-    `corpus` is one that `usable` and `without_duplicates` returned as it is; `source` is the signature of the
-    corpus first read.
+    `corpus` is one that `usable` and `without_duplicates` returned unchanged; `source` is the signature of the
+    corpus as it was first read.
     """
     by_path = {result.path: result for result in results}
     ordered = [by_path[plan.path] for plan in plans]
@@ -359,7 +360,7 @@ def _entry(plan: ShardPlan, result: ShardResult) -> ShardEntry:
 
 
 def _remove_stale(out: Path, *, keep: frozenset[str]) -> None:
-    """Remove shards of earlier calls and what killed calls left half written; touch no other file."""
+    """Remove shards of earlier calls and half-written files of killed calls; touch no other file."""
     for file in [*out.glob("*/*/*.parquet"), *out.glob("*/*/.*.parquet.*.part")]:
         path = file.relative_to(out).as_posix()
         unfinished = file.name.endswith(".part")

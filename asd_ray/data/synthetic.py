@@ -1,7 +1,7 @@
 """The built-in corpus: synthetic recordings of six machine types in the DCASE layout, for a first search.
 
-The sounds are those of `machines`; this file says which clips there are and puts them on disk. Every clip has
-random numbers of its own, so a larger corpus contains the smaller one.
+`machines` makes the sounds; this file decides which clips there are and writes them to disk. Every clip has its
+own random numbers, so a larger corpus contains the smaller one.
 """
 
 import json
@@ -20,15 +20,15 @@ from asd_ray.data.machines import KINDS, record
 from asd_ray.errors import InputError
 from asd_ray.files.writing import cannot_write
 
-PARAMETERS = "corpus.json"  # marks a folder as made here: no other folder is ever replaced
-FAINTEST_FAULT = 0.1  # severities are uniform from here to 1: some can hardly be heard
+PARAMETERS = "corpus.json"  # marks a folder that this module has made: it replaces no other
+FAINTEST_FAULT = 0.1  # severities are uniform from here to 1: some faults can hardly be heard
 _VERSION = 1  # raise it when the sounds change
 _STREAMS = {"machine": 0, "train": 1, "normal": 2, "anomaly": 3}  # of random numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How many clips there are, and the seed they follow from."""
+    """The numbers of clips, and the seed that all of them are made from."""
 
     ids_per_type: int = 3
     train_per_id: int = 12
@@ -38,12 +38,12 @@ class Size:
     version: int = _VERSION
 
 
-BUILT_IN = Size(train_per_id=16, test_normal_per_id=8, test_anomaly_per_id=8)  # of a first search
+BUILT_IN = Size(train_per_id=16, test_normal_per_id=8, test_anomaly_per_id=8)  # for a first search
 
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """One clip to make: where, and the key of its random numbers."""
+    """One clip to make: its path, and the key of its random numbers."""
 
     path: str
     machine_type: str
@@ -61,10 +61,10 @@ def write_corpus(
     test_anomaly_per_id: int = 4,
     seed: int = 0,
 ) -> Path:
-    """Write the corpus and return its folder. Made beside and renamed, so the folder is whole or not there.
+    """Write the corpus and return its folder, which is made beside and renamed, so it is whole or not there.
 
-    The same call again does nothing; other parameters replace the folder. Raises InputError where a folder is
-    in the way that was not made here, or the disk refuses.
+    Repeating the call does nothing; other parameters replace the folder. Raises InputError when the disk refuses,
+    or a folder that this function has not made is in the way.
     """
     size = Size(
         ids_per_type=ids_per_type,
@@ -91,7 +91,7 @@ def write_corpus(
 
 
 def list_corpus(size: Size) -> tuple[Clip, ...]:
-    """The clips of a corpus of this size, written or not."""
+    """The clips of a corpus of this size, whether or not it has been written."""
     return tuple(parse_clip(PurePosixPath(planned.path)) for planned in _plan(size))
 
 
@@ -120,7 +120,7 @@ def _write_all(folder: Path, size: Size, planned: tuple[_Planned, ...]) -> None:
         pcm = record(machine, rng, fault=fault)
         try:
             soundfile.write(path, pcm, SAMPLE_RATE, subtype="PCM_16")
-        except soundfile.SoundFileError as error:  # a full disk, in libsndfile's words
+        except soundfile.SoundFileError as error:  # libsndfile's error for a full disk
             raise OSError(f"{path.name}: {error}") from error
     (folder / PARAMETERS).write_text(json.dumps(asdict(size), indent=1) + "\n", encoding="utf-8")
 
@@ -134,7 +134,7 @@ def _is_whole(root: Path, size: Size, planned: tuple[_Planned, ...]) -> bool:
 
 
 def _put_in_place(beside: Path, root: Path) -> None:
-    """Rename the new folder to its name; a folder of other parameters steps aside first."""
+    """Rename the new folder to its final name, after moving aside a folder with other parameters."""
     old = beside.with_suffix(".old")
     with suppress(FileNotFoundError):
         root.rename(old)
@@ -143,7 +143,7 @@ def _put_in_place(beside: Path, root: Path) -> None:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove what calls that were killed left beside the folder; those of live processes stay."""
+    """Remove what killed calls left beside the folder, but nothing that belongs to a live process."""
     for path in [*root.parent.glob(f".{root.name}.*.part"), *root.parent.glob(f".{root.name}.*.old")]:
         number = path.name.split(".")[-2]
         if number.isdigit() and not _is_alive(int(number)):
@@ -152,7 +152,7 @@ def _remove_leftovers(root: Path) -> None:
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)  # signal 0 asks only
+        os.kill(process, 0)  # signal 0 only asks whether the process exists
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -1,7 +1,7 @@
-"""Files of Zenodo's records, fetched whole whatever the line does on the way.
+"""Files of Zenodo's records, fetched whole even over a connection that breaks.
 
-What has arrived of a file lies beside it as `.<name>.arriving`; the next attempt, or the next call, asks for the
-rest. A file takes its name once its size and MD5 are those that Zenodo gives.
+The part of a file that has arrived lies beside it as `.<name>.arriving`; the next attempt, or the next call, asks
+for the rest. A file takes its final name once its size and MD5 are those that Zenodo gives.
 """
 
 import hashlib
@@ -19,21 +19,21 @@ from asd_ray import __version__
 from asd_ray.files.writing import cannot_write
 
 API = "https://zenodo.org/api"
-ATTEMPTS = 6  # in a row without a byte more: a minute of silence in all
-LONGEST_PAUSE = 60.0  # seconds; also where the server asks for more (Retry-After)
+ATTEMPTS = 6  # in a row that bring no further byte: a minute of silence in all
+LONGEST_PAUSE = 60.0  # seconds, even if the server asks for more (Retry-After)
 _TIMEOUTS = (10.0, 60.0)  # seconds to connect, and between two packets
-PIECE = 2**14  # bytes: requests throws away the piece in which a connection ends
+PIECE = 2**14  # bytes: small, because requests discards the piece during which a connection ends
 _LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
-Progress = Callable[[str, int, int], None]  # name, bytes that are there, bytes in all
+Progress = Callable[[str, int, int], None]  # name, bytes that have arrived, bytes in all
 
 
 class DownloadError(Exception):
-    """What could not be fetched, and why; the same call goes on with what is there."""
+    """What could not be fetched, and why. Repeating the call resumes from what has arrived."""
 
 
 class _Lenient(BaseModel):
-    """Zenodo adds fields as it likes; those that are used must be of their type."""
+    """Accepts fields that Zenodo adds; those that we use must have the right type."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -68,7 +68,7 @@ class Zenodo:
     """A client of Zenodo's API, or of a server that answers like it."""
 
     def __init__(self, api: str = API, *, pause: float = 1.0) -> None:
-        """`pause` is the first wait in seconds after a failure; each next one is twice as long."""
+        """`pause` is the wait in seconds after a first failure; each further wait is twice as long."""
         self._api, self._pause = api.rstrip("/"), pause
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"asd_ray/{__version__}"
@@ -105,9 +105,9 @@ class Zenodo:
         raise AssertionError("the last attempt returns or raises")
 
     def fetch(self, file: RemoteFile, folder: Path, *, on_progress: Progress) -> Path:
-        """The file in a folder, fetched unless it is there. Raises DownloadError, or InputError of a full disk.
+        """Fetch a file into a folder, unless it is there. Raises DownloadError, or InputError for a full disk.
 
-        A name from outside forms no path unchecked: the caller has looked at `file.name`.
+        `file.name` comes from outside and becomes part of a path: the caller must have checked it.
         """
         path = folder / file.name
         part = path.with_name(f".{file.name}.arriving")
@@ -115,7 +115,7 @@ class Zenodo:
             folder.mkdir(parents=True, exist_ok=True)
             if path.exists() and md5_of(path) == file.md5:
                 return path
-            for last in (False, True):  # a wrong byte: once more, from the start
+            for last in (False, True):  # if the MD5 is wrong, try once more from the start
                 self._fetch_rest(file, part, on_progress=on_progress)
                 found = md5_of(part)
                 if found == file.md5:
@@ -133,7 +133,7 @@ class Zenodo:
         raise AssertionError("the last attempt returns or raises")
 
     def _fetch_rest(self, file: RemoteFile, part: Path, *, on_progress: Progress) -> None:
-        """Bytes are added to `part` until all are there; attempts that bring some do not count."""
+        """Add bytes to `part` until all are there; only attempts that bring no byte count as failures."""
         attempt = 1
         while (there := _size(part)) != file.size:
             if there > file.size:
@@ -145,7 +145,7 @@ class Zenodo:
             except requests.RequestException as error:
                 attempt = attempt + 1 if _size(part) <= there else 1
                 self._wait_or_give_up(file.url, error, attempt=attempt)
-        part.touch()  # a file may be empty
+        part.touch()  # so that an empty file exists, too
         on_progress(file.name, file.size, file.size)
 
     def _append(self, file: RemoteFile, part: Path, *, start: int, on_progress: Progress) -> None:
@@ -153,7 +153,7 @@ class Zenodo:
         headers = {"Range": f"bytes={start}-"} if start else {}
         with self._session.get(file.url, headers=headers, timeout=_TIMEOUTS, stream=True) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink()  # what is there is of another file
+                part.unlink()  # what has arrived belongs to another file
                 return
             _refuse_for_good(response, file.url)
             response.raise_for_status()
@@ -161,7 +161,7 @@ class Zenodo:
                 goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
             else:
                 goes_on = start == 0
-            with part.open("ab" if goes_on else "wb") as out:  # a server that knows no ranges sends all of it
+            with part.open("ab" if goes_on else "wb") as out:  # a server without ranges sends the whole file
                 done = start if goes_on else 0
                 for piece in response.iter_content(PIECE):
                     out.write(piece)
@@ -197,7 +197,7 @@ def _refuse_for_good(response: requests.Response, url: str) -> None:
 
 
 def _reason(error: Any) -> str:
-    """The innermost words of requests' nested errors."""
+    """The message of the innermost of requests' nested errors."""
     if error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     while error.__cause__ is not None or error.__context__ is not None:

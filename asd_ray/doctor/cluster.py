@@ -1,4 +1,4 @@
-"""A Ray cluster: whether it answers, lets in whom it should, and has room for lanes."""
+"""Checks of a Ray cluster: whether it answers, admits only those it should, and has room for lanes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from asd_ray.doctor.finding import Finding
 
 
 def check_cluster(address: str, *, insecure: bool) -> Iterator[Finding]:
-    """Of `auto`, host:port, or the http(s)://host:port of a dashboard. Raises InputError."""
+    """Check the cluster at `auto`, host:port, or a dashboard's http(s)://host:port. Raises InputError."""
     if "://" in address:
         yield from _check_dashboard(address, insecure=insecure)
     else:
@@ -26,7 +26,7 @@ def _check_dashboard(address: str, *, insecure: bool) -> Iterator[Finding]:
 def _check_nodes(address: str, *, insecure: bool) -> Iterator[Finding]:
     from asd_ray.cluster.address import joined_address
 
-    joined = joined_address(address, insecure=insecure)  # decides how Ray shows who we are: before ray is imported
+    joined = joined_address(address, insecure=insecure)  # before importing ray: it sets how Ray authenticates
     from asd_ray.cluster.placement import living_nodes
     from asd_ray.cluster.runtime import joined_ray
     from asd_ray.config import LaneConfig

@@ -1,4 +1,4 @@
-"""Recordings or shards: whether they can be searched, and what stands in the way."""
+"""Checks of recordings or shards: whether they can be searched, and if not, why."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ GB = 1e9
 
 
 def check_corpus(data: Path) -> Iterator[Finding]:
-    """Of a shard folder, or of a folder of recordings. Raises InputError when it is neither."""
+    """Check a shard folder or a folder of recordings. Raises InputError when it is neither."""
     if (data / MANIFEST).exists():
         manifest = Manifest.load(data)
         for shard in manifest.shards:
@@ -42,7 +42,7 @@ def check_corpus(data: Path) -> Iterator[Finding]:
 
 
 def _check_recordings(data: Path, corpus: Corpus) -> Iterator[Finding]:
-    """What the names say of all of them, and what one of each machine type holds."""
+    """Check the names of all recordings, and the sound of one of each machine type."""
     for problem in corpus.problems[:MOST_SHOWN]:
         yield Finding("note", "data", str(problem))
     if len(corpus.problems) > MOST_SHOWN:
@@ -61,7 +61,7 @@ def _check_recordings(data: Path, corpus: Corpus) -> Iterator[Finding]:
 
 
 def _check_room(clips: int) -> Iterator[Finding]:
-    """Shards are written to the current folder, unless they are told to go elsewhere."""
+    """Check the space in the current folder, to which shards are written by default."""
     need, free = clips * BYTES_PER_CLIP, shutil.disk_usage(".").free
     if need > free:
         yield Finding(

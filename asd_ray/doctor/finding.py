@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The findings of checks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Level = Literal["ok", "note", "fault"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: a `note` is worth knowing, a `fault` keeps a search from running; its text ends in the mend."""
+    """One line: a `note` is worth knowing; a `fault` prevents a search, and its text ends with the mend."""
 
     level: Level
     subject: str
@@ -22,7 +22,7 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def examine(subject: str, check: Check) -> Iterator[Finding]:
-    """The findings of a check; an error that it raises, the user's or the machine's, is a fault of the subject."""
+    """The findings of a check; an error that it raises, whether the user's or the machine's, becomes a fault."""
     try:
         yield from check()
     except (InputError, EnvironmentFailure) as error:

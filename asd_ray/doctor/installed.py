@@ -1,4 +1,4 @@
-"""The packages of an environment that a wheel was installed into: against what the wheel asks for."""
+"""Compares the packages of an environment that a wheel was installed into with the wheel's requirements."""
 
 import importlib.metadata
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from asd_ray.shipped import how_to_install
 
 
 def check_installed(requirements: list[str] | None = None) -> Iterator[Finding]:
-    """Requirements, by default those of the installed asd-ray, but for its extras; and whether large ones work."""
+    """Check requirements (default: those of the installed asd-ray, no extras), and that large packages work."""
     if requirements is None:
         requirements = importlib.metadata.requires("asd-ray") or []
     wanted = [Requirement(text) for text in requirements]

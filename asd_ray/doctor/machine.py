@@ -1,4 +1,4 @@
-"""This machine: Python, packages, processor, memory, GPU, disk."""
+"""Checks of this machine: Python, packages, processor, memory, GPU, disk."""
 
 import importlib
 import importlib.metadata
@@ -20,11 +20,11 @@ from asd_ray.files.writing import cannot_write
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # what pyproject.toml asks for
 GB = 1e9
-LEAST_MEMORY = 4 * GB  # two small lanes, Ray, and a small corpus
-LEAST_DISK = 5 * GB  # states of trials, and shards of a small corpus
-LEAST_TMP = 1 * GB  # Ray's sessions
-LEAST_SHM = 0.3 * GB  # of the smallest object store
-LEAST_FILES = 4096  # that a process may have open: Ray opens some for every worker
+LEAST_MEMORY = 4 * GB  # for two small lanes, Ray, and a small corpus
+LEAST_DISK = 5 * GB  # for the states of trials, and the shards of a small corpus
+LEAST_TMP = 1 * GB  # for Ray's sessions
+LEAST_SHM = 0.3 * GB  # for the smallest object store
+LEAST_FILES = 4096  # open files allowed per process: Ray opens some for every worker
 _NEEDED = ("torch", "torchaudio", "ray", "optuna", "pyarrow", "soundfile", "sklearn", "scipy", "matplotlib")
 _REPLACED = {"torchaudio": "its mel filters are computed without it, to the same digits"}
 
@@ -43,7 +43,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def read_lock(text: str) -> dict[str, str]:
-    r"""Name and version of every package that a lock file has for this Python and machine.
+    r"""Name and version of every package that a lock file lists for this Python and machine.
 
     >>> read_lock("ray==2.60.0 \\\n    --hash=sha256:0\npywin32==312 ; sys_platform == 'win32' \\\n")
     {'ray': '2.60.0'}
@@ -55,7 +55,7 @@ def read_lock(text: str) -> dict[str, str]:
 
 
 def check_packages(lock: Path) -> Iterator[Finding]:
-    """Installed versions against the lock file, and whether what is large can be imported."""
+    """Compare installed versions with the lock file, and check that large packages can be imported."""
     wanted = read_lock(lock.read_text(encoding="utf-8")) if lock.exists() else {}
     missing, others = [], []
     for name, version in wanted.items():
@@ -64,7 +64,7 @@ def check_packages(lock: Path) -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
         else:
-            # `2.11.0+cpu` is the same torch, built for other machines.
+            # `2.11.0+cpu` is the same torch version, built for other machines.
             if found.partition("+")[0] != version.partition("+")[0]:
                 others.append(f"{name} {found} (tried with {version})")
     if missing:
@@ -82,7 +82,7 @@ def check_imports(*, mend: str) -> Iterator[Finding]:
     for name in _NEEDED:
         try:
             importlib.import_module(name)
-        except Exception as error:  # whatever a broken package raises
+        except Exception as error:  # a broken package may raise anything
             reason = " ".join(str(error).split())[:200]
             told = f"{name} cannot be imported ({reason})"
             if name in _REPLACED:
@@ -161,7 +161,7 @@ def check_gpu(*, driver: Path = Path("/proc/driver/nvidia/version")) -> Iterator
 
 
 def check_disk(folder: Path) -> Iterator[Finding]:
-    """The folder for runs: written, locked, and room in it; and Ray's folder of sockets and logs."""
+    """Check that the folder for runs can be written and locked and has room; also Ray's folder of sockets."""
     there = next(parent for parent in (folder, *folder.resolve().parents) if parent.is_dir())
     room = shutil.disk_usage(there).free
     try:

@@ -1,4 +1,4 @@
-"""A search that is about to begin: whether it passes the checks that it would have to pass."""
+"""Checks of a planned search: whether it would pass its own preflight."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,15 +8,15 @@ from asd_ray.data.manifest import MANIFEST
 from asd_ray.doctor.finding import Finding
 from asd_ray.search.preflight import check_call, check_search
 
-VALID_FRACTION = 0.05  # of recordings that are not prepared: what `tune` holds out
+VALID_FRACTION = 0.05  # for recordings that are not prepared yet: what `tune` holds out by default
 
 
 def check_planned(
     data: Path | None, config: RunConfig, *, space_name: str, folder: Path, storage: str | None = None
 ) -> Iterator[Finding]:
-    """The preflight of a search, as far as it can go: without data, the clips are not looked at.
+    """Run the preflight of a search as far as possible: without data, it does not look at clips.
 
-    Raises InputError for what the search would refuse.
+    Raises InputError for anything that the search would refuse.
     """
     if data is None:
         call = check_call(config, space_name=space_name, folder=folder, storage=storage)

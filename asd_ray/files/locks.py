@@ -1,12 +1,12 @@
-"""One process at a time in a folder.
+"""Locks that admit one process at a time to a folder.
 
-The lock is the system's (flock) and goes with its process, however that ends; the name in the lock file only says
-who holds it. On NFS, flock holds between machines where the server and both mounts support it (Linux since NFSv3
-with lockd, or NFSv4); with `nolock` or `local_lock=flock` each machine has locks of its own. There, see to it that
+The lock is the system's (flock) and ends with its process, however that ends; the name in the lock file only says
+who holds it. On NFS, flock works between machines where the server and both mounts support it (Linux since NFSv3
+with lockd, or NFSv4); with `nolock` or `local_lock=flock` each machine has its own locks. There, make sure that
 only one machine works on a folder, or keep the studies in PostgreSQL, whose lock holds everywhere.
 
-Object storage has no such lock. A search there has its studies in PostgreSQL, and is held by their lock; whoever
-prepares shards or trains one config there has to see to it alone (each object is whole all the same).
+Object storage has no such lock. A search there keeps its studies in PostgreSQL, whose lock protects it. Nothing
+protects the preparing of shards or the training of one config there: run only one (each object stays whole).
 """
 
 import errno
@@ -25,23 +25,23 @@ LOCK = ".lock"
 
 
 def this_process() -> str:
-    """How a holder is named to others."""
+    """The name under which this process appears to others as a lock's holder."""
     return f"process {os.getpid()} on {os.uname().nodename}"
 
 
 @contextmanager
 def folder_lock(folder: Path, *, mend: str, on_event: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Hold the folder, made if need be, for the length of a block.
+    """Hold the folder for the duration of a block, making it if need be.
 
-    `on_event` hears of a holder that ended without letting go: killed, or its machine switched off. Raises
-    InputError naming the holder, and `mend`, when it is held.
+    `on_event` hears of an earlier holder that ended without releasing it: killed, or its machine switched off.
+    When another process holds the folder, raises InputError with the holder's name and `mend`.
     """
     if is_object(folder):
         yield
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Whoever may write in the folder could have made the lock a link to a file of ours, to be emptied.
+        # O_NOFOLLOW: others who may write here could link the lock to a file of ours, which we would empty.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.fdopen(os.open(folder / LOCK, flags, 0o666), "r+")
     except OSError as error:
@@ -59,7 +59,7 @@ def folder_lock(folder: Path, *, mend: str, on_event: Callable[[str], None] = la
         if dead:
             on_event(f"{folder}: taken over from {dead}, which ended without letting go of it")
         file.truncate(0)
-        with suppress(OSError):  # a full disk: the lock holds without the name, too
+        with suppress(OSError):  # on a full disk, the lock holds even without the name
             os.write(file.fileno(), f"{this_process()}\n".encode())
         try:
             yield

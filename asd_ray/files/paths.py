@@ -1,8 +1,8 @@
-"""Files and folders anywhere: a `Path` of this machine or of a shared disk, or an object of S3 or Google storage.
+"""Files and folders anywhere: a `Path` on this machine or a shared disk, or an object in S3 or Google storage.
 
-`place` reads a text as the one or the other. An `ObjectPath` is a Path whose contents pyarrow fetches and puts, so
-that what takes a Path takes `s3://bucket/runs/first` as well. Objects are put whole: a reader finds the old
-contents or the new ones, never a part. There are no folders, only names with slashes; and no locks.
+`place` turns a text into one or the other. An `ObjectPath` is a Path whose contents pyarrow fetches and puts, so
+code that takes a Path takes `s3://bucket/runs/first` as well. Objects are put whole: a reader finds the old
+contents or the new ones, never a part. Object storage has no folders, only names with slashes, and no locks.
 """
 
 import argparse
@@ -27,11 +27,11 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 class NoPlaceError(argparse.ArgumentTypeError, InputError):
-    """A URL that names no place. As the type of an option, argparse shows its text."""
+    """A URL that names no place. Where `place` is the type of an option, argparse shows the error's text."""
 
 
 def place(text: "str | os.PathLike[str]") -> Path:
-    """The path that a text names. Raises NoPlaceError for a URL of another kind.
+    """The path that a text names. Raises NoPlaceError for any other kind of URL.
 
     >>> place("s3://bucket/runs/first") / "run.yaml"
     ObjectPath('s3://bucket/runs/first/run.yaml')
@@ -61,7 +61,7 @@ def is_object(path: Path) -> bool:
 
 @lru_cache
 def _filesystem(scheme: str, bucket: str) -> Any:
-    """pyarrow's client of a bucket; who we are comes from the environment, or from the machine's role."""
+    """pyarrow's client for a bucket; it takes credentials from the environment, or from the machine's role."""
     from pyarrow import fs
 
     if scheme == "gs":
@@ -75,7 +75,7 @@ def _filesystem(scheme: str, bucket: str) -> Any:
 
 
 def sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """Of the files of these names in a folder; those that are not there are left out."""
+    """Sizes of the named files in a folder; missing files are left out."""
     if isinstance(folder, ObjectPath):
         return {name: size for name, (size, _) in folder.listing().items()}
     return {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
@@ -83,7 +83,7 @@ def sizes(folder: Path, names: Iterable[str]) -> dict[str, int]:
 
 @contextmanager
 def fetched(path: Path) -> Iterator[Path]:
-    """A file on this machine's disk with what is at a path: itself, or a copy for the length of a block."""
+    """A file on this machine's disk with the contents of a path: the file itself, or a copy for the block."""
     if not isinstance(path, ObjectPath):
         yield path
         return
@@ -94,7 +94,7 @@ def fetched(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """A folder with all that is in it; nothing to do if there is none."""
+    """Remove a folder with everything in it, if it exists."""
     if isinstance(folder, ObjectPath):
         folder.remove_all()
     else:
@@ -102,7 +102,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def ray_storage(folder: Path) -> dict[str, Any]:
-    """How Ray's run configs are told of a folder."""
+    """The arguments with which Ray's run configs refer to a folder."""
     if isinstance(folder, ObjectPath):
         return {"storage_path": folder.key, "storage_filesystem": folder.filesystem}
     return {"storage_path": str(folder)}
@@ -110,7 +110,7 @@ def ray_storage(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _asking(what: object) -> Iterator[None]:
-    """Ask the server. Raises FileNotFoundError for what is not there, InputError for no answer."""
+    """Around a request to the server: raises FileNotFoundError for a missing object, InputError for no answer."""
     try:
         yield
     except FileNotFoundError as error:
@@ -135,15 +135,15 @@ _needs_disk: Any = _refused
 
 
 class ObjectPath(PosixPath):
-    """An object of a bucket, or a name that such names begin with, as a Path.
+    """An object of a bucket, or a prefix of such names, as a Path.
 
-    Every version of Python reads files in other ways inside of `Path`. So whatever is about contents is answered
-    here, from `parts` alone, or raises TypeError; inherited is only what joins names and takes them apart.
+    Inside `Path`, every version of Python reads files in a different way. So this class answers everything about
+    contents itself, from `parts` alone, or raises TypeError; it inherits only joining and splitting names.
     """
 
     __slots__ = ()
 
-    # What an object has not, or what Python 3.11 has not yet: inherited, it would look on this machine's disk.
+    # What an object lacks, or what Python 3.11 lacks: inherited methods would look on this machine's disk.
     chmod = group = hardlink_to = lchmod = link_to = lstat = owner = readlink = rename = replace = rmdir = (
         _needs_disk
     )
@@ -176,7 +176,7 @@ class ObjectPath(PosixPath):
 
     @property
     def key(self) -> str:
-        """The name that the filesystem knows it by: bucket/name."""
+        """The object's name in pyarrow's filesystem: bucket/name."""
         return "/".join(self.parts[1:])
 
     def _described(self) -> Any:
@@ -204,7 +204,7 @@ class ObjectPath(PosixPath):
         return SimpleNamespace(st_size=info.size or 0, st_mtime_ns=info.mtime_ns or 0)
 
     def open(self, mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
-        """To read. An object is written by `files.writing`, or put in one piece by `write_bytes`."""
+        """Open for reading only. `files.writing` writes an object, or `write_bytes` puts it in one piece."""
         if mode not in ("r", "rb"):
             raise TypeError(f"{self}: an object cannot be opened with mode {mode}")
         with _asking(self):
@@ -226,7 +226,7 @@ class ObjectPath(PosixPath):
         return len(data)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing to do: there are no folders."""
+        """Do nothing: there are no folders."""
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
@@ -241,7 +241,7 @@ class ObjectPath(PosixPath):
             self.filesystem.copy_file(self.key, _object(target).key)
 
     def remove_all(self) -> None:
-        """Every object whose name begins with this one and a slash."""
+        """Remove every object whose name begins with this one and a slash."""
         with suppress(FileNotFoundError), _asking(self):
             self.filesystem.delete_dir(self.key)
 
@@ -259,7 +259,7 @@ class ObjectPath(PosixPath):
         return isinstance(other, ObjectPath) and self.parts[: len(other.parts)] == other.parts
 
     def relative_to(self, other: "str | os.PathLike[str]", *_deprecated: object) -> Path:  # type: ignore[override]
-        """The names below another object. Without a bucket they are no object any more."""
+        """The path below another object: a plain path, because without a bucket it names no object."""
         if not isinstance(other, ObjectPath) or not self.is_relative_to(other):
             raise ValueError(f"{self} is not below {other}")
         return Path(*self.parts[len(other.parts) :])
@@ -271,7 +271,7 @@ class ObjectPath(PosixPath):
         yield from self._below(recursive=False)
 
     def glob(self, pattern: str) -> Generator["ObjectPath", None, None]:
-        """Names below that fit, part by part; `**` is for rglob."""
+        """Names below this one that match part by part; `**` needs rglob."""
         wanted = pattern.split("/")
         for path in self._below(recursive=len(wanted) > 1):
             names = path.parts[len(self.parts) :]
@@ -291,7 +291,7 @@ class ObjectPath(PosixPath):
             yield ObjectPath(self.parts[0], info.path)
 
     def listing(self) -> dict[str, tuple[int, int]]:
-        """Bytes and time (ns) of all objects below, by their names as seen from here; a thousand per request."""
+        """Size in bytes and time (ns) of all objects below, by name relative to this; a thousand per request."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self.key, allow_not_found=True, recursive=True)

@@ -1,7 +1,7 @@
-"""YAML in, checked: every error names the file, the line and the nearest known name.
+"""Checked reading of YAML: every error names the file, the line and the nearest known name.
 
-PyYAML alone reads `1e-5` as text, keeps the last of two equal keys without a word and follows aliases;
-this loader reads floats as YAML 1.2 does, and refuses the other two.
+PyYAML alone reads `1e-5` as text, silently keeps the last of two equal keys, and follows aliases.
+This loader reads floats as YAML 1.2 does, and refuses equal keys and aliases.
 """
 
 import math
@@ -98,7 +98,7 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def _refuse_aliases_and_depth(text: str) -> None:
-    """Both before a tree is built: a short file of aliases can mean a huge one, a deep one exhausts the stack."""
+    """Run before a tree is built: a few aliases can expand to a huge tree, and a deep one exhausts the stack."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         problem = ""
@@ -136,7 +136,7 @@ def check(document: Any, model: type[M], *, where: typing.Callable[[KeyPath], st
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        # An unknown key is the likelier cause of the errors beside it: say it first.
+        # An unknown key often causes the other errors: report it first.
         first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
         cause = first.get("ctx", {}).get("error")
         inner = cause.key if isinstance(cause, WrongValueError) else ()
@@ -149,7 +149,7 @@ def dotted(key: KeyPath) -> str:
 
 
 def _is_tag(part: str | int) -> bool:
-    """Pydantic names the member of a union that it tried; that is no key of the user's."""
+    """Whether a part of pydantic's location is the union member that it tried, not a key of the user's."""
     return isinstance(part, str) and part.startswith("<")
 
 
@@ -192,13 +192,13 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def dump(document: Any) -> str:
-    """YAML text that `read_yaml` reads back to the same values; keys keep their order."""
+    """YAML text that `read_yaml` reads back as the same values; keys keep their order."""
     text: str = yaml.dump(_plain(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 
 def _plain(value: Any) -> Any:
-    """Only what YAML knows; floats that lie about being floats (numpy's) become real ones."""
+    """The value in types that YAML knows; numpy's floats, which pose as Python's, become real ones."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

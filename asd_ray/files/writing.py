@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, flushed to the disk, renamed."""
+"""Files that are whole or not there: they are written beside their place, flushed to the disk, then renamed."""
 
 import errno
 import io
@@ -15,17 +15,17 @@ from asd_ray.files.paths import ObjectPath, is_object
 
 _REFUSED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
-    errno.ENOENT,  # no folder can be made there, as in /proc
+    errno.ENOENT,  # where no folder can be made, as in /proc
 )
 _PART = re.compile(r"\..+\.\d+\.part")  # as `writing` names them
 
 
 @contextmanager
 def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write; it takes the name `path` when the block ends well, and is removed when it does not.
+    """A file to write, which is renamed to `path` if the block succeeds, and removed if it fails.
 
-    What bore the name before is kept as `keep`, if given. Raises what `cannot_write` says when the disk is full or
-    refuses.
+    If `keep` is given, an earlier file of that name is kept as `keep`. Raises the error of `cannot_write` when the
+    disk is full or refuses.
     """
     if isinstance(path, ObjectPath):
         with _putting(path, keep=keep) as file:
@@ -42,7 +42,7 @@ def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
             path.replace(keep)
         beside.replace(path)
     except OSError as error:
-        with suppress(OSError):  # where the folder is no folder, removing fails like writing
+        with suppress(OSError):  # if the parent is not a folder, removing fails as writing did
             beside.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
     except BaseException:
@@ -52,7 +52,7 @@ def writing(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _putting(path: ObjectPath, *, keep: Path | None) -> Iterator[BinaryIO]:
-    """An object is put in one piece, once all of it is there."""
+    """Put an object in one piece, once all of it has been written."""
     file = io.BytesIO()
     yield file
     if keep is not None and path.exists():
@@ -61,7 +61,7 @@ def _putting(path: ObjectPath, *, keep: Path | None) -> Iterator[BinaryIO]:
 
 
 def cannot_write(path: Path, error: OSError) -> InputError | EnvironmentFailure:
-    """The one message for a path that will not do (InputError), and for a disk that fails (EnvironmentFailure)."""
+    """The one message for a path that cannot be used (InputError), or a disk that fails (EnvironmentFailure)."""
     reason = error.strerror or str(error).splitlines()[0]
     if error.errno in _REFUSED:
         return InputError(f"{path}: cannot be written ({reason}); choose another folder, or mend this one")
@@ -70,7 +70,7 @@ def cannot_write(path: Path, error: OSError) -> InputError | EnvironmentFailure:
 
 @contextmanager
 def in_checked_folder() -> Iterator[None]:
-    """Within the block a folder is written that was checked before: if it will not do now, the disk has failed."""
+    """For a block that writes to a folder checked earlier: an OSError now means that the disk has failed."""
     try:
         yield
     except InputError as error:
@@ -80,7 +80,7 @@ def in_checked_folder() -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed writers left of their files below a folder that nobody writes to now."""
+    """Remove the unfinished files of killed writers below a folder that nobody is writing to."""
     for part in () if is_object(folder) else folder.rglob(".*.part"):
         if _PART.fullmatch(part.name):
             part.unlink(missing_ok=True)

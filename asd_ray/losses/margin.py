@@ -15,7 +15,7 @@ MAX_COSINE = 1.0 - 1e-7
 class MarginHead(nn.Module):
     """One centre per class; the output is the cosine between embedding and centre.
 
-    Never computed in bfloat16: near cos = 1 bfloat16 has steps of 0.004, more than a scale of 30 forgives.
+    It never computes in bfloat16, which near cos = 1 has steps of 0.004: too coarse for a scale of 30.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int = 128) -> None:

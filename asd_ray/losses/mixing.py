@@ -5,7 +5,7 @@ per batch. With z(x; y) the logits with the margin on class y, and n ~ Bernoulli
 
     L_i = lam CE(z(x_ij; y_i), y_i) + (1 - lam) CE(z(x_ij; n ? y_i : y_j), y_j)
 
-n enters the loss linearly, so its expectation is taken in closed form and nothing is drawn:
+n enters the loss linearly, so we take its expectation in closed form instead of drawing it:
 
     E L_i = lam CE(z(y_i), y_i) + (1 - lam) [(1 - noise_prob) CE(z(y_j), y_j) + noise_prob CE(z(y_i), y_j)]
 
@@ -16,8 +16,8 @@ n enters the loss linearly, so its expectation is taken in closed form and nothi
 | arcmix       | 1        | any    | 0          | each label has the margin in its own term              |
 | noisy_arcmix | 1        | any    | 1          | the margin stays on y_i: wrong for the term of y_j     |
 
-noise_prob does nothing where margin = 0 or mix_prob = 0. The value of the loss is not comparable between two
-points of the cube: a margin raises it, whatever the network is worth.
+noise_prob does nothing where margin = 0 or mix_prob = 0. Values of the loss cannot be compared between two
+points of the cube: a margin raises the loss, however good the network is.
 
 Axes: B batch, C classes; `...` any axes of a clip.
 Sources: Zhang et al., "mixup", 2018; Choi and Choi, "Noisy-ArcMix", 2024. noise_prob, which joins the last
@@ -73,10 +73,10 @@ class LossPoint:
                 raise InputError(f"{field.name} {value}; use a number {number}")
 
     def pretraining_epochs(self, epochs: int, *, judged_after: int) -> int:
-        """How many of the epochs are the first of two stages.
+        """How many epochs belong to the first of two stages.
 
-        The share of them, rounded, and one at least; but it ends before the epoch after which a trial is first
-        judged, whose head would not be trained yet. So there is none where that is the first epoch.
+        The share `pretraining` of all epochs, rounded, and at least one. But the stage ends before the epoch after
+        which a trial is first judged, or its head would be untrained: if that is the first epoch, there is none.
 
         >>> point = LossPoint(margin=0.7, scale=30.0, mixup_alpha=0.5, pretraining=0.3)
         >>> [point.pretraining_epochs(epochs, judged_after=epochs // 3) for epochs in (3, 6, 9, 30)]
@@ -86,7 +86,7 @@ class LossPoint:
         return min(wanted, judged_after - 1)
 
     def tensors(self, device: torch.device | str = "cpu", *, pretrains: bool = False) -> LossTensors:
-        """For a compiled graph, which then serves every point of the cube."""
+        """The numbers as tensors, so that one compiled graph serves every point of the cube."""
         numbers = [self.margin, self.scale, self.noise_prob, self.temperature, float(pretrains)]
         values = torch.tensor(numbers, dtype=torch.float32)
         return LossTensors(*values.to(device, non_blocking=True).unbind())
@@ -104,23 +104,23 @@ CORNERS: Mapping[str, LossPoint] = MappingProxyType(
 
 
 class Mix(NamedTuple):
-    """Who is mixed with whom in one batch, and how much of the first is kept."""
+    """Which clips of a batch are mixed with which, and how much of the first is kept."""
 
     lam_B: Tensor  # noqa: N815 - float32 in [0, 1]; 1 where the clip is not mixed
     partner_B: Tensor  # noqa: N815 - int64, position of the partner in the batch
 
     def to(self, device: torch.device | str) -> "Mix":
-        """The same on another device; does not wait for it."""
+        """The same on another device, copied without waiting."""
         return Mix(self.lam_B.to(device, non_blocking=True), self.partner_B.to(device, non_blocking=True))
 
 
 def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_prob: float) -> Mix:
-    """One lam for the batch, a permutation for the partners, and which clips are mixed at all.
+    """Draw one lam for the batch, a permutation for the partners, and which clips are mixed at all.
 
-    The generator moves on by as much whatever mixup_alpha and mix_prob are (lam is a uniform number put
-    through the inverse of the Beta distribution), so trials with one seed see the same partners throughout.
+    The generator advances equally far for any mixup_alpha and mix_prob (lam is a uniform number put through the
+    inverse of the Beta distribution), so all trials with the same seed see the same partners.
     """
-    from scipy.special import betaincinv  # here: only who trains draws, and it takes a quarter of a second
+    from scipy.special import betaincinv  # here: only training draws, and it takes a quarter of a second
 
     lam = betaincinv(mixup_alpha, mixup_alpha, rng.random())
     partner_B = rng.permutation(size)
@@ -132,7 +132,7 @@ def draw_mix(rng: np.random.Generator, size: int, *, mixup_alpha: float, mix_pro
 def mix_clips(clips: Tensor, mix: Mix, *, gain: float = 1.0) -> Tensor:
     """gain * (lam_B * clip + (1 - lam_B) * partner), for clips of shape (B, ...), at least in float32.
 
-    A gain that is a power of two gives, to the last bit, what scaling the clips before would have given.
+    A gain that is a power of two gives the same result, to the last bit, as scaling the clips first.
     """
     assert clips.is_floating_point(), f"convert {clips.dtype} to floating point before mixing"
     lam = mix.lam_B.reshape(-1, *[1] * (clips.ndim - 1))

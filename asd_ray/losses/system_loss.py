@@ -1,7 +1,7 @@
-"""What a system is trained by, and how what it says of a clip is read.
+"""The loss that trains a system, and the interpretation of its outputs.
 
-A system's module says two things of each clip: an embedding_BE, and a readout_BK whose columns only the system's
-loss understands. The training loop and the detector know nothing else of either.
+A system's module has two outputs for each clip: an embedding_BE, and a readout_BK whose columns only the system's
+loss understands. The training loop and the detector know nothing else about either.
 
 Axes: B clips of a batch, N clips, E embedding, K columns of a readout, C classes.
 """
@@ -16,7 +16,7 @@ from asd_ray.losses.mixing import LossPoint, LossTensors, cube_loss
 
 
 class Said(NamedTuple):
-    """What a module says of a batch, and the classes of its clips and of those that were mixed in."""
+    """A module's outputs for a batch, and the classes of its clips and of the clips that were mixed in."""
 
     embedding_BE: Tensor  # noqa: N815
     readout_BK: Tensor  # noqa: N815
@@ -26,7 +26,7 @@ class Said(NamedTuple):
 
 
 class SystemLoss(Protocol):
-    """One way to train; stateless, so that trials share what is compiled of it."""
+    """One way to train; stateless, so that trials can share its compiled code."""
 
     @property
     def mixes(self) -> bool:
@@ -34,15 +34,15 @@ class SystemLoss(Protocol):
         ...
 
     def loss(self, said: Said, numbers: LossTensors) -> Tensor:
-        """loss_B; its mean is what the optimizer lessens."""
+        """loss_B; the optimizer minimises its mean."""
         ...
 
     def logits(self, readout_NK: Tensor, class_N: Tensor, point: LossPoint) -> Tensor:
-        """What a score reads, one row per clip: of a classifier, logits_NC with the margin on the own class."""
+        """What a score reads, one row per clip; for a classifier, logits_NC with the margin on the own class."""
         ...
 
     def validate(self, readout_NK: Tensor, class_N: Tensor, point: LossPoint) -> tuple[float, float | None]:
-        """Mean loss on clips as they are, and the share of right classes; None where none are told apart."""
+        """Mean loss on unmixed clips, and the share of correct classes (None if the system does not classify)."""
         ...
 
 
@@ -70,9 +70,9 @@ class MarginLoss:
 
 
 class OwnError:
-    """The module's own error: it states its loss, and its evidence that a clip is anomalous, K = 2.
+    """The module's own error: its readout holds its loss, and its evidence that a clip is anomalous, K = 2.
 
-    Nothing is mixed, and no number of the loss cube acts. Scores read the evidence.
+    No clips are mixed, and no number of the loss cube acts. Scores read the evidence.
     """
 
     mixes = False
@@ -82,7 +82,7 @@ class OwnError:
         return said.readout_BK[:, 0]
 
     def logits(self, readout_NK: Tensor, class_N: Tensor, point: LossPoint) -> Tensor:
-        """The evidence alone, as the one column (N, 1)."""
+        """The evidence alone, as a single column (N, 1)."""
         return readout_NK[:, 1:]
 
     def validate(self, readout_NK: Tensor, class_N: Tensor, point: LossPoint) -> tuple[float, None]:

@@ -2,8 +2,8 @@
 
 It may import `losses` and what stands above it; it knows nothing of scores, training or searches. Start with
 SYSTEMS below, then read `tastgram`. A new system is one file with its network and one entry in SYSTEMS:
-docs/architecture.md shows how. Networks and losses, and torch with them, are imported only when a module is
-built: names, numbers and log-mels are known without them.
+docs/architecture.md shows how. Building a module imports networks, losses and torch; names, numbers and log-mels
+are known without them.
 """
 
 import importlib
@@ -27,7 +27,7 @@ CONTRAST = frozenset({"pytorch_metric_learning"})
 
 
 def _make(name: str, *arguments: Any, **options: Any) -> Any:
-    """What a class or function of this package gives, which is imported now."""
+    """Import a class or function of this package only now, and call it."""
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(f"asd_ray.{module}"), attribute)(*arguments, **options)
 
@@ -37,7 +37,7 @@ def _network(name: str) -> "Callable[..., nn.Module]":
 
 
 def _loss(name: str) -> "Callable[[], SystemLoss]":
-    """One object, however often it is asked for: it is stateless, and trials share what is compiled of it."""
+    """A getter that always returns the same object: a loss is stateless, and trials share its compiled code."""
     return cache(partial(_make, f"losses.{name}"))
 
 
@@ -49,7 +49,7 @@ WITH_MARGIN_HEAD = _network("classifier.with_margin_head")
 class System:
     """A way to detect anomalies, from log-mel to score.
 
-    `network` is called with `width`; `assemble` makes of it, and of the machine type of each class, the module
+    `network` is called with `width`; `assemble` combines it with the machine type of each class into the module
     that is trained: (wave_BL, sgram_BFT, class_B) -> embedding_BE, readout_BK.
     """
 
@@ -57,18 +57,18 @@ class System:
     mel: MelSettings
     loss_of: "Callable[[], SystemLoss]" = BY_MARGIN
     assemble: "Callable[..., nn.Module]" = WITH_MARGIN_HEAD
-    score: str | None = None  # the only one that can read it; none: any that reads embeddings and logits
-    numbers: frozenset[str] = CUBE  # of the loss that act on it
-    least_ids: int = 1  # of a machine type, that there must be for anything to be learnt
-    # What the search starts from where it is not the default, as published if that is known (`is_published`).
+    score: str | None = None  # the only score that can read it; None: any score of embeddings and logits
+    numbers: frozenset[str] = CUBE  # numbers of the loss that act on it
+    least_ids: int = 1  # machine ids that a machine type must have for the system to learn anything
+    # Where the search starts, if not at the defaults: the published values, if they are known (`is_published`).
     start: Mapping[str, float] = field(default_factory=dict)
     is_published: bool = True
-    averages: bool = False  # whether the mean of the weights over the steps is what is read
-    compiles: bool = True  # whether a compiled training step was found to be worth it
-    packages: frozenset[str] = frozenset()  # of the extra `systems`, that the network or the loss imports late
+    averages: bool = False  # whether scores read the mean of the weights over the steps
+    compiles: bool = True  # whether compiling the training step has proved worth it
+    packages: frozenset[str] = frozenset()  # of the extra `systems`, imported late by network or loss
 
     def __post_init__(self) -> None:
-        if self.mel.num_frames != NUM_FRAMES:  # log-mels of all systems are kept one above the other
+        if self.mel.num_frames != NUM_FRAMES:  # log-mels of all systems are stacked, so their frames must agree
             raise ValueError(f"a log-mel of {self.mel.num_frames} frames a clip; its hop must make {NUM_FRAMES}")
 
     @property
@@ -77,7 +77,7 @@ class System:
 
 
 def _own_error(network: str, *, least_ids: int = 1, packages: frozenset[str] = frozenset()) -> System:
-    """A system with a network per machine type, and a score of its own."""
+    """A system with one network per machine type, and its own score."""
     return System(
         network=_network(network),
         mel=OF_BASELINES,
@@ -130,19 +130,19 @@ def find_system(name: str) -> System:
 
 
 def mels_of(systems: Sequence[str]) -> tuple[MelSettings, ...]:
-    """The log-mels that these systems want, each once."""
+    """The log-mels that these systems need, each once."""
     return tuple(dict.fromkeys(find_system(name).mel for name in systems))
 
 
 def mel_rows(name: str, systems: Sequence[str]) -> slice:
-    """Where the log-mel of a system lies among those of several, stacked in the order of `mels_of`."""
+    """The rows of a system's log-mel where those of several are stacked in the order of `mels_of`."""
     mels, wanted = mels_of(systems), find_system(name).mel
     first = sum(mel.num_mels for mel in mels[: mels.index(wanted)])
     return slice(first, first + wanted.num_mels)
 
 
 def check_class_types(systems: Iterable[str], class_types: Sequence[str]) -> None:
-    """Raises InputError for the first system that cannot learn from these machine types, one for each class."""
+    """Raises InputError for the first system that cannot learn from classes of these machine types."""
     for system in systems:
         least = find_system(system).least_ids
         if few := sorted({name for name in class_types if name and class_types.count(name) < least}):
@@ -153,7 +153,7 @@ def check_class_types(systems: Iterable[str], class_types: Sequence[str]) -> Non
 
 
 def check_packages(systems: Iterable[str]) -> None:
-    """Raises InputError for the first system with a package that is not installed, or cannot be loaded."""
+    """Raises InputError for the first system that needs a package that is not installed or does not load."""
     for system in systems:
         for package in sorted(find_system(system).packages):
             try:
@@ -162,17 +162,17 @@ def check_packages(systems: Iterable[str]) -> None:
                 name = package.replace("_", "-")
                 if isinstance(error, ModuleNotFoundError) and error.name == package:
                     why = f"the package {name} is not installed; run: pip install 'asd-ray[systems]'"
-                else:  # what is compiled for another torch
+                else:  # a package compiled for another torch
                     reason = " ".join(str(error).split())[:200]
                     why = f"{name} cannot be loaded ({reason}); install the {name} that belongs to this torch"
                 raise InputError(f"{system}: {why}") from None
 
 
 def build_module(name: str, *, width: float, class_types: Sequence[str]) -> "nn.Module":
-    """The module of a system, freshly initialised from torch's global generator: seed it before the call.
+    """The module of a system, freshly initialised from torch's global generator: seed that before the call.
 
     `class_types`: the machine type of each class. Raises InputError for an unknown name, a width that is not a
-    positive number, classes that the system cannot learn from, or a package of the system that is missing.
+    positive number, classes that the system cannot learn from, or a missing package that the system needs.
     """
     system = find_system(name)
     if not (math.isfinite(width) and width > 0):

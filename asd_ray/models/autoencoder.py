@@ -1,10 +1,10 @@
-"""AE and IDNN: how far a narrow network is off when it retells windows of the log-mel, or guesses their centres.
+"""AE and IDNN: the error of a narrow network that reconstructs windows of the log-mel, or predicts their centres.
 
 Axes: B clips, F mel bins, T frames, W windows of all clips, P numbers of a window, E bottleneck.
 Sources: the baseline of DCASE 2020 Task 2 (Koizumi et al., 2020), and Suefusa et al., "Anomalous sound detection
 based on interpolation deep neural network", ICASSP 2020, in the size that the authors of STgram compare with.
-Both were published on dB as they are, with minibatches of windows. Here a minibatch is all windows of its clips,
-so there are far fewer steps, and the log-mel is standardised first, by constants.
+Both were published on raw dB, with minibatches of windows. Here a minibatch is all windows of its clips, so there
+are far fewer steps, and constants standardise the log-mel first.
 """
 
 from itertools import pairwise
@@ -16,21 +16,21 @@ from asd_ray.models.mel import OF_BASELINES as MEL
 from asd_ray.models.mobilefacenet import scaled
 from asd_ray.models.sgram import standardised
 
-NUM_FRAMES = 5  # of a window
+NUM_FRAMES = 5  # per window
 HIDDEN, NUM_HIDDEN, BOTTLENECK = 128, 4, 8
 
 
 def dense(*sizes: int) -> nn.Sequential:
-    """Fully connected layers from size to size, each with batch norm and ReLU."""
+    """Fully connected layers of these sizes, each with batch norm and ReLU."""
     layers = ((nn.Linear(size, after), nn.BatchNorm1d(after), nn.ReLU()) for size, after in pairwise(sizes))
     return nn.Sequential(*(part for layer in layers for part in layer))
 
 
 class Windows(nn.Module):
-    """The mean squared error over windows of five frames, as loss and as evidence; the ids are not told apart."""
+    """The mean squared error over windows of five frames, as loss and as evidence; ids are not distinguished."""
 
     def __init__(self, *, left_out: tuple[int, ...], width: float) -> None:
-        """`left_out`: frames that are guessed from the others; none: all of them are retold."""
+        """`left_out`: frames to predict from the others; if empty, the network reconstructs all frames."""
         super().__init__()
         self.given = [frame for frame in range(NUM_FRAMES) if frame not in left_out]
         self.told = list(left_out) or self.given
@@ -54,14 +54,14 @@ class Windows(nn.Module):
 
 
 class Autoencoder(Windows):
-    """640 numbers, retold through 8. Width 1.0 is the published network."""
+    """Reconstructs 640 numbers through a bottleneck of 8. Width 1.0 is the published network."""
 
     def __init__(self, *, width: float, num_ids: int) -> None:
         super().__init__(left_out=(), width=width)
 
 
 class Idnn(Windows):
-    """The centre frame out of the two before and the two after it. Width 1.0 is the published network."""
+    """Predicts the centre frame from the two before and the two after it. Width 1.0 is the published network."""
 
     def __init__(self, *, width: float, num_ids: int) -> None:
         super().__init__(left_out=(NUM_FRAMES // 2,), width=width)

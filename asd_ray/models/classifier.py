@@ -1,4 +1,4 @@
-"""A network with its angular-margin head: what a trial of a classifying system trains.
+"""A network with its angular-margin head: the module that a trial of a classifying system trains.
 
 Axes: B batch, L samples, F mel bins, T frames, E embedding, C classes.
 """
@@ -23,7 +23,7 @@ class Classifier(nn.Module):
         self.head = head
 
     def forward(self, wave_BL: Tensor, sgram_BFT: Tensor, class_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """embedding_BE, cosine_BC; whatever the classes of the clips are."""
+        """embedding_BE, cosine_BC; neither depends on the classes of the clips."""
         embedding_BE = self.network(wave_BL, sgram_BFT)
         return embedding_BE, self.head(embedding_BE)
 

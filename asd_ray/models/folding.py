@@ -1,4 +1,4 @@
-"""Networks as they are read, not trained: each batch norm folded into the convolution before it."""
+"""Networks for reading, not for training: each batch norm is folded into the convolution before it."""
 
 import copy
 from itertools import pairwise
@@ -10,8 +10,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def folded(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode, in which a convolution followed by a batch norm is one convolution.
 
-    In evaluation a batch norm multiplies and adds constants, as a convolution does, so the result differs by
-    rounding alone, and one pass over every feature is spared. The network itself stays as it is.
+    In evaluation, a batch norm multiplies by and adds constants, as a convolution does, so the result differs by
+    rounding alone, and one pass over every feature is saved. The network itself stays unchanged.
     """
     copied = copy.deepcopy(network).eval()
     for block in copied.modules():

@@ -1,12 +1,12 @@
-"""Glow-Aff: a flow that finds windows of a machine's own id likely, and less so under the other ids of its type.
+"""Glow-Aff: a flow that gives a window a high likelihood under its own machine id, and a lower one under others.
 
 Axes: B clips, F mel bins, T frames, W windows of all clips, I ids of the machine type.
 Source: Dohi et al., "Flow-based self-supervised density estimation for anomalous sound detection", ICASSP 2021, of
 which only the abstract could be read; the flow is Kingma and Dhariwal's Glow with affine coupling, as normflows
 has it. Assumptions: one flow per machine type with a Gaussian per id, windows of 32 frames, three levels of four
-blocks, and, as that which makes other ids unlikely, the cross entropy of the id given the window. Its weight is
-assumed, too: like the likelihood it is per number of a window, of which there are 4096, so it acts gently (its
-gradient was 0.011 where that of the likelihood was 1.66). Whole, it cost some twelve points of AUC in two
+blocks, and the cross entropy of the id given the window, to make other ids unlikely. Its weight is assumed, too:
+like the likelihood, it is divided by the numbers of a window, of which there are 4096, so it acts gently (its
+gradient was 0.011 where that of the likelihood was 1.66). Undivided, it cost some twelve points of AUC in two
 trainings of nine epochs on recorded fans.
 """
 
@@ -27,8 +27,8 @@ LEVELS, BLOCKS, HIDDEN = 3, 4, 64
 class GlowAff(nn.Module):
     """The flow of one machine type. Width scales the hidden channels of its couplings; 1.0 is 64 of them.
 
-    The scales after each block begin at 1, and not at what the first batch would give: workers of one lane would
-    each begin with their own.
+    The scales after each block begin at 1. If the first batch set them, each worker of a lane would begin with its
+    own.
     """
 
     def __init__(self, *, width: float, num_ids: int) -> None:
@@ -42,7 +42,7 @@ class GlowAff(nn.Module):
             flows.append([*blocks, nf.flows.Squeeze()])
             if level:
                 merges.append(nf.flows.Merge())
-            latent = channels // 2 if level else channels  # the outer levels hand half of theirs inwards
+            latent = channels // 2 if level else channels  # the outer levels pass half of their channels inwards
             shape = (latent, MEL.num_mels // 2**halvings, WINDOW // 2**halvings)
             bases.append(nf.distributions.ClassCondDiagGaussian(shape, num_ids))
         self.flow = nf.MultiscaleFlow(bases, flows, merges)
@@ -52,7 +52,7 @@ class GlowAff(nn.Module):
         self.num_ids = num_ids
 
     def forward(self, sgram_BFT: Tensor, id_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The log likelihood of each clip, embedding_BE with E = 1, and readout_BK; per number of a window."""
+        """The log likelihood of each clip, as embedding_BE with E = 1, and readout_BK; per number of a window."""
         clips = len(sgram_BFT)
         window_WFT = standardised(sgram_BFT).unfold(2, WINDOW, WINDOW).transpose(1, 2).flatten(0, 1)
         likelihood_WI = self.log_likelihood(window_WFT)
@@ -64,7 +64,7 @@ class GlowAff(nn.Module):
         return parts_B3[:, 2:], parts_B3[:, :2]
 
     def log_likelihood(self, window_WFT: Tensor) -> Tensor:
-        """likelihood_WI: of each window under each id, in nats."""
+        """likelihood_WI: the log likelihood of each window under each id, in nats."""
         latents, log_det_W = self.flow.inverse_and_log_det(window_WFT[:, None])
         of_id_W = []
         for number in range(self.num_ids):

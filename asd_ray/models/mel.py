@@ -1,4 +1,4 @@
-"""Which log-mels networks want. Without torch: what is searched is known before networks are imported."""
+"""Which log-mels networks need. Without torch, so that a search is defined before networks are imported."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +8,9 @@ from asd_ray.clip import NUM_SAMPLES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MelSettings:
-    """Which log-mel a network wants; the defaults are TASTgram's.
+    """Which log-mel a network needs; the defaults are TASTgram's.
 
-    `eps` is added to the power before the logarithm: digital silence reads -156.5 dB.
+    `eps` is added to the power before the logarithm, so digital silence gives -156.5 dB.
     """
 
     n_fft: int = 2048
@@ -32,4 +32,4 @@ class MelSettings:
 
 OF_TASTGRAM = MelSettings()
 OF_STGRAM = MelSettings(n_fft=1024, mel_scale="htk", norm=None, eps=1e-10)
-OF_BASELINES = MelSettings(n_fft=1024)  # of DCASE's, autoencoders and MobileNetV2, and of Glow-Aff
+OF_BASELINES = MelSettings(n_fft=1024)  # for DCASE's autoencoders and MobileNetV2, and for Glow-Aff

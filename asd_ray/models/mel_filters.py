@@ -1,8 +1,8 @@
 """The triangular filters of a log-mel: torchaudio's, or our own where torchaudio cannot be loaded.
 
-The compiled part of torchaudio loads only beside the torch that it was built for, not beside one for CPUs alone or
-for another CUDA. Both ways take the same steps in the same order, so that they agree to the last bit
-(tests/models/test_mel_filters.py) and no figure depends on which was taken.
+The compiled part of torchaudio loads only with the torch that it was built for, not with one for CPUs alone or for
+another CUDA. Both versions take the same steps in the same order, so they agree to the last bit
+(tests/models/test_mel_filters.py) and no figure depends on which one was used.
 """
 
 import math
@@ -24,7 +24,7 @@ def mel_filters(
     mel_scale: Literal["slaney", "htk"],
     norm: Literal["slaney"] | None,
 ) -> Tensor:
-    """float32 (S, F): what each of S spectrum bins, from 0 Hz to half the rate, gives to each of F mel bins."""
+    """float32 (S, F): the weight of each of S spectrum bins, from 0 Hz to half the rate, in each of F mel bins."""
     try:
         from torchaudio.functional import melscale_fbanks
     except (ImportError, OSError, RuntimeError):  # not installed; another CUDA's library; another CUDA's version
@@ -55,11 +55,11 @@ def own_filters(
     bins_S = torch.linspace(0, sample_rate // 2, num_bins)
     corners = _hertz(torch.linspace(0.0, _mel(sample_rate / 2, mel_scale), num_mels + 2), mel_scale)
     widths = corners[1:] - corners[:-1]
-    above = corners.unsqueeze(0) - bins_S.unsqueeze(1)  # by how much each corner is above each bin, in Hz
+    above = corners.unsqueeze(0) - bins_S.unsqueeze(1)  # how far each corner is above each bin, in Hz
     rising_SF = (-1.0 * above[:, :-2]) / widths[:-1]
     falling_SF = above[:, 2:] / widths[1:]
     filters_SF = torch.min(rising_SF, falling_SF).clamp(min=0.0)
-    if norm == "slaney":  # every filter has the same area
+    if norm == "slaney":  # gives every filter the same area
         filters_SF = filters_SF * (2.0 / (corners[2:] - corners[:-2]))
     return filters_SF
 

@@ -57,7 +57,7 @@ class ConvBlock(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """Widen (1x1), filter each channel (3x3), narrow again (1x1); with a bypass where the size stays."""
+    """Widens (1x1), filters each channel (3x3), narrows again (1x1); has a bypass where the size is unchanged."""
 
     def __init__(self, channels_in: int, channels_out: int, *, expansion: int, stride: int) -> None:
         super().__init__()
@@ -76,9 +76,8 @@ class Bottleneck(nn.Module):
 class MobileFaceNet(nn.Module):
     """Spectrograms (B, in_channels, num_mels, num_frames) -> embedding_BE, E = 128.
 
-    `width` multiplies every number of channels but the embedding's; 1.0 is the published network. The last
-    spatial layer is a depthwise convolution as large as what is left of the picture, so the input size is
-    fixed.
+    `width` multiplies every number of channels except the embedding's; 1.0 is the published network. The last
+    spatial layer is a depthwise convolution as large as its input, so the size of the spectrograms is fixed.
     """
 
     def __init__(self, *, in_channels: int, num_mels: int, num_frames: int, width: float = 1.0) -> None:
@@ -126,13 +125,13 @@ def norm_and_activate(feature_BKFT: Tensor, norm: nn.BatchNorm2d, activation: nn
     def mean(value_BKFT: Tensor) -> Tensor:
         return value_BKFT.sum(3).sum((0, 2)) / count
 
-    # Of the differences from one place: squares of the values themselves could cancel.
+    # Variance of differences from one position: squares of the values themselves could cancel.
     origin_K = feature_BKFT[0, :, 0, 0].detach().float()
     away_BKFT = feature_BKFT - spread(origin_K)
     away_K = mean(away_BKFT)
     mean_K = origin_K + away_K
     var_K = (mean(away_BKFT * away_BKFT) - away_K * away_K).clamp_min(0)
-    assert norm.momentum is not None  # the running statistics would be plain means
+    assert norm.momentum is not None  # with None, the running statistics would be plain means
     with torch.no_grad():
         norm.get_buffer("num_batches_tracked").add_(1)
         norm.get_buffer("running_mean").lerp_(mean_K, norm.momentum)

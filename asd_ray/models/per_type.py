@@ -1,4 +1,4 @@
-"""One network per machine type, side by side: for systems that do not tell machine types apart.
+"""One network per machine type, side by side, for systems whose network handles a single machine type.
 
 Axes: B batch, L samples, F mel bins, T frames, E embedding, C classes.
 """
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class PerMachineType(nn.Module):
-    """Each clip is heard by the network of its own machine type, which knows it by its id among those of the type.
+    """Passes each clip to the network of its own machine type, which numbers the ids within that type.
 
     A network maps (sgram_BFT, id_B) to embedding_BE and a readout of two columns: its loss and its evidence. A
-    joint trial trains all of them side by side; in one of scope `own` only the owner's hears any clips.
+    joint trial trains all networks side by side; in a trial of scope `own`, only the owner's network hears clips.
     """
 
     def __init__(self, networks: Sequence[nn.Module], *, type_C: Sequence[int], id_C: Sequence[int]) -> None:
@@ -35,7 +35,7 @@ class PerMachineType(nn.Module):
         order = torch.cat(heard).argsort()
         embedding_BE, readout_BK = (torch.cat(parts)[order] for parts in zip(*said, strict=True))
         if self.training:
-            # Data-parallel training wants a gradient of every weight, also of types that no clip here is of.
+            # Data-parallel training needs a gradient for every weight, even of types without a clip in this batch.
             readout_BK = readout_BK + 0.0 * sum(weight.sum() for weight in self.parameters())
         return embedding_BE, readout_BK
 

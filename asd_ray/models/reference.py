@@ -1,4 +1,4 @@
-"""Weights of the published TASTgram code, under our names."""
+"""Loads weights of the published TASTgram code under our names."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from torch import Tensor
 from asd_ray.errors import InputError
 from asd_ray.models.classifier import Classifier
 
-# Pattern of a published name -> our name; the first match holds. `conv_extrctor` is how it is spelt there.
+# Pattern of a published name -> our name; the first match counts. The published code spells it `conv_extrctor`.
 _NAMES = (
     (r"arcface\.weight", "head.weight_CE"),
     (r"tgramnet\.conv_extrctor\.(.+)", r"network.tgram.extract.\1"),
@@ -51,8 +51,8 @@ def our_name(published: str) -> str | None:
 def load_reference_state_dict(classifier: Classifier, state: Mapping[str, Tensor]) -> None:
     """Copy the `state_dict` of the published TASTgramMFN into a `tastgram` classifier of width 1.
 
-    Raises InputError, naming the tensors, where one is missing, has another shape or has no place; the
-    classifier then is as it was.
+    Raises InputError, naming the tensors, where one is missing, has another shape or has no counterpart; then the
+    classifier stays unchanged.
     """
     wanted = classifier.state_dict()
     renamed: dict[str, Tensor] = {}

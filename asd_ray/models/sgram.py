@@ -13,13 +13,13 @@ from asd_ray.clip import SAMPLE_RATE
 from asd_ray.models.mel import MelSettings
 from asd_ray.models.mel_filters import mel_filters
 
-FRAMES_AT_ONCE = 160  # half of a clip's: frames and spectrum fill 2.6 MB
+FRAMES_AT_ONCE = 160  # half of a clip's frames; they and their spectrum fill 2.6 MB
 NUM_GROUPS = 8  # of neighbouring filters; more groups skip more zeros, fewer make larger products
-CENTRE, SPREAD = -30.0, 20.0  # dB: what brings the log-mel of a machine near to a standard normal
+CENTRE, SPREAD = -30.0, 20.0  # dB: with these, a machine's log-mel is close to standard normal
 
 
 def standardised(sgram: Tensor) -> Tensor:
-    """By constants, so that it is the same for every clip; for networks that retell a log-mel, or weigh it.
+    """Standardise by constants, the same for every clip; for networks that reconstruct or weigh a log-mel.
 
     >>> standardised(torch.tensor([-30.0, -10.0])).tolist()
     [0.0, 1.0]
@@ -28,7 +28,7 @@ def standardised(sgram: Tensor) -> Tensor:
 
 
 class LogMels(nn.Module):
-    """Several log-mels of a wave, one above the other; of one, that alone."""
+    """One or several log-mels of a wave, stacked on the mel axis."""
 
     def __init__(self, settings: Sequence[MelSettings]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class LogMels(nn.Module):
 class LogMel(nn.Module):
     """10 * log10(mel filters applied to |STFT|^2, plus eps).
 
-    Periodic Hann window of n_fft samples; frame t is centred on sample t * hop; outside the wave lie zeros.
+    Periodic Hann window of n_fft samples; frame t is centred on sample t * hop; the wave is padded with zeros.
     """
 
     def __init__(self, settings: MelSettings | None = None) -> None:
@@ -59,7 +59,7 @@ class LogMel(nn.Module):
         for index, group_SF in enumerate(filters_SF.chunk(NUM_GROUPS, dim=1)):
             used = group_SF.any(dim=1).nonzero().flatten().tolist() or [0]
             low, high = used[0], used[-1] + 1
-            # A complex number's power is the sum of two squares: the filters take both, and the sum is theirs.
+            # A complex number's power is the sum of two squares: the filters take both, and do the sum.
             self.bands.append((2 * low, 2 * high))
             filters = group_SF[low:high].repeat_interleave(2, dim=0)
             self.register_buffer(f"filters_{index}", filters, persistent=False)
@@ -78,10 +78,10 @@ class LogMel(nn.Module):
         return sgram_NFT.reshape(*wave.shape[:-1], *sgram_NFT.shape[1:])
 
     def _sgram(self, wave_NL: Tensor, *, frames: int) -> Tensor:
-        """Computed so many frames at a time."""
+        """The log-mel, computed `frames` frames at a time."""
         settings = self.settings
         half = settings.n_fft // 2
-        # torch.stft gives the same numbers with time innermost; every later step then strides through memory.
+        # torch.stft gives the same numbers with time innermost; every later step would stride through memory.
         frames_NTL = F.pad(wave_NL, (half, half)).unfold(-1, settings.n_fft, settings.hop)
         mel_NTF = wave_NL.new_empty(*frames_NTL.shape[:2], settings.num_mels)
         for start in range(0, frames_NTL.shape[1], frames):

@@ -1,9 +1,9 @@
-"""The sasgram: the sgram as a transformer over its mel bins retells it.
+"""The sasgram: the output of a transformer over the mel bins of the sgram.
 
 Axes: B batch, F mel bins (the tokens), T frames, D width of a token.
 Source: an early state of the published Noisy-ArcMix code (August 2023); the paper has temporal attention alone.
-Three things are ours: queries, keys and values have biases, positions are kept for the mel bins that there are
-(the code had 500), and `width` narrows the tokens by whole heads.
+Three things are ours: queries, keys and values have biases, there is one position per mel bin (the code had 500
+positions), and `width` narrows the tokens by whole heads.
 """
 
 import math
@@ -16,7 +16,7 @@ NUM_LAYERS, NUM_HEADS, HEAD_WIDTH, HIDDEN = 6, 16, 16, 64
 class SpectralAttention(nn.Module):
     """sqrt(T) * sgram plus a learnt position per mel bin, through six layers of attention, back to T frames.
 
-    Layers normalise after each sum (post-norm); nothing is dropped out.
+    Layers normalise after each sum (post-norm); there is no dropout.
     """
 
     def __init__(self, *, num_mels: int, num_frames: int, width: float = 1.0) -> None:

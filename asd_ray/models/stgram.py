@@ -3,8 +3,8 @@
 Axes: B batch, L samples, F mel bins, T frames, K channels, E embedding.
 Source: Liu et al., "Anomalous sound detection using spectral-temporal information fusion", ICASSP 2022, and its
 code: bottlenecks and log-mel are those of the code's configuration (torchaudio's defaults: HTK mels, no norm); the
-paper may have used others. Two details of the log-mel are not torchaudio's: zeros lie beyond the ends of a clip,
-where that reflects the wave, and the floor of 1e-10 below the logarithm is added, where that cuts off.
+paper may have used others. Two details of the log-mel are not torchaudio's: we pad a clip with zeros, where
+torchaudio reflects the wave, and add 1e-10 before the logarithm, where torchaudio clamps to it.
 """
 
 import torch

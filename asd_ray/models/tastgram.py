@@ -35,8 +35,8 @@ class Tastgram(nn.Module):
 def attend_time(sgram_BFT: Tensor) -> Tensor:
     """sigmoid(max over mels + mean over mels) * sgram, as tagram_BFT.
 
-    The weight of a frame is computed from raw dB, so a frame whose maximum and mean sum to -10 dB or less is
-    all but zero, and one above +10 dB passes unchanged.
+    The weight of a frame is computed from raw dB, so a frame whose maximum and mean sum to -10 dB or less becomes
+    almost zero, and one above +10 dB passes unchanged.
     """
     weight_B1T = (sgram_BFT.amax(dim=1, keepdim=True) + sgram_BFT.mean(dim=1, keepdim=True)).sigmoid()
     return weight_B1T * sgram_BFT

@@ -7,7 +7,7 @@ Source: Liu et al., "Anomalous sound detection using spectral-temporal informati
 from torch import Tensor, nn
 
 NUM_LAYERS = 3
-WINDOW = 1024  # samples that one frame of the learned filters sees, half of what the sgram's frame sees
+WINDOW = 1024  # samples that one frame of the learned filters sees: half as many as a frame of the sgram
 
 
 class Tgram(nn.Module):

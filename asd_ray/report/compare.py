@@ -1,4 +1,4 @@
-"""Several searches side by side: what each found for every machine type, against the first of them."""
+"""Several searches side by side: what each found for every machine type, compared with the first search."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from asd_ray.scoring.intervals import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What one search found for a machine type: its winner, and the paired difference to that of the first search.
+    """What one search found for a machine type: its winner, and the paired difference to the first search's.
 
-    `machine` is None where it did not search the machine type; `why_not` says why there is no difference.
+    `machine` is None if the search did not cover the machine type; `why_not` says why there is no difference.
     """
 
     run: str
@@ -24,7 +24,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`warnings`: what makes figures incomparable, in words; `optimistic`: of each run by name."""
+    """`warnings`: what makes figures incomparable, in words; `optimistic`: by name, if a run's figures are."""
 
     runs: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -33,7 +33,7 @@ class Comparison:
 
 
 def compare(found: Sequence[tuple[str, Summary]]) -> Comparison:
-    """Set searches side by side, each with the name to show; the first is the yardstick."""
+    """Compare searches, each given with the name to show; the first is the yardstick."""
     types = dict.fromkeys(name for _, summary in found for name in summary.run.machine_types)
     return Comparison(
         runs=tuple(name for name, _ in found),
@@ -77,7 +77,7 @@ def _of(machine_type: str, summary: Summary) -> MachineSummary | None:
 def _difference(
     machine: MachineSummary | None, yardstick: MachineSummary | None, summary: Summary, first: Summary
 ) -> tuple[Estimate | None, str]:
-    """The winner's objective minus the yardstick's on the reporting clips, or why it cannot be taken."""
+    """The winner's objective minus the yardstick's on the reporting clips, or why there is no difference."""
     if machine is None or yardstick is None or machine.best is None or yardstick.best is None:
         return None, "nothing to compare"
     config = summary.run.config.score
@@ -88,14 +88,14 @@ def _difference(
         return None, "other reporting clips"
     if [one.seed for one in mine] != [one.seed for one in theirs]:
         return None, "other seeds"
-    # Both winners were chosen by these seeds, each among its own candidates.
+    # These seeds chose both winners, each among its own candidates.
     contenders = [one.trainings for one in (*_candidates(machine), *_candidates(yardstick)) if one.trainings]
     estimate = reporting_estimate(mine, config=config, minus=theirs, contenders=contenders)
     return estimate, "" if estimate else "undefined on the reporting clips"
 
 
 def _trainings(machine: MachineSummary) -> tuple[Judged, ...]:
-    """Those of the winner: of all fresh seeds, or the one of the search."""
+    """The winner's trainings: one per fresh seed, or the single training of the search."""
     assert machine.best is not None
     confirmed = machine.confirmed
     return (machine.best,) if confirmed is None or confirmed.winner is None else confirmed.winner.trainings

@@ -1,7 +1,7 @@
-"""What the confirmation of a machine type's best configs says: means over fresh seeds, who wins, and the ensemble.
+"""The results of confirming a machine type's best configs: means over fresh seeds, the winner, and the ensemble.
 
-The ensemble is the confirmed configs as one detector. Its members are chosen by the choosing clips alone; what it
-gains is said on the reporting clips.
+The ensemble joins confirmed configs into one detector. The choosing clips alone choose its members; its gain is
+measured on the reporting clips.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ from asd_ray.scoring.proxy import agreement
 from asd_ray.search.confirmation import Candidate, Confirmation, SeedTraining
 
 NO_EVIDENCE = "no evidence of improvement"
-ONE_SEED = "one seed: no verdict"  # its interval is for other clips alone, and seeds differ by as much
+ONE_SEED = "one seed: no verdict"  # its interval covers other clips only, and seeds differ just as much
 JudgeTraining = Callable[[SeedTraining], Judged]
 ClipRows = Callable[[Judged], tuple[ClipRow, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrained:
-    """One config, trained again with every fresh seed; without trainings, and with the reason, if one failed."""
+    """One config, trained again with every fresh seed; if a training failed, it has a reason and no trainings."""
 
     uid: str
     params: Params
@@ -45,18 +45,18 @@ class Retrained:
 
     @property
     def agreement(self) -> float | None:
-        """How alike its seeds order all judged clips; takes no label, and is None for one seed."""
+        """How similarly its seeds order all judged clips; needs no labels, and is None for one seed."""
         rows = [(*judged.chose, *judged.reported) for judged in self.trainings]
         return agreement([[row[3] for row in found] for found in rows]) if rows and rows[0] else None
 
     @property
     def optimism(self) -> float | None:
-        """The mean on the choosing minus that on the reporting clips."""
+        """The mean on the choosing clips minus the mean on the reporting clips."""
         return None if self.reporting is None else self.choosing[0] - self.reporting[0]
 
     @property
     def handed_over(self) -> Judged:
-        """The training that becomes the detector: the best on the choosing clips."""
+        """The training that becomes the detector: the best one on the choosing clips."""
         return max(self.trainings, key=lambda judged: (judged.objective, -judged.seed))
 
 
@@ -64,10 +64,10 @@ class Retrained:
 class Confirmed:
     """The confirmed configs of one machine type.
 
-    `candidates`: the one that the search chose first, the configuration that it started from last. `winner`: the
-    one with the best mean on the choosing clips; None if all failed. `difference`: winner minus starting
-    configuration on the reporting clips, paired; None where either is missing or they are one. The winner's seeds
-    have chosen it, and their luck is in its means; its intervals allow for that (`scoring.seeds`).
+    `candidates`: first the one that the search chose, last the configuration that it started from. `winner`: the
+    candidate with the best mean on the choosing clips; None if all failed. `difference`: winner minus starting
+    configuration on the reporting clips, paired; None where either is missing or both are the same. The winner's
+    means include the luck of the seeds that chose it; its intervals allow for that (`scoring.seeds`).
     """
 
     candidates: tuple[Retrained, ...]
@@ -80,7 +80,7 @@ class Confirmed:
 
     @property
     def verdict(self) -> str:
-        """In words, what the difference to the starting configuration says."""
+        """What the difference to the starting configuration says, in words."""
         if self.winner is None:
             return "every config failed"
         if self.winner.uid == self.baseline.uid:
@@ -98,7 +98,7 @@ class Confirmed:
 
 
 def verdict_of(difference: Estimate | None) -> str:
-    """What a paired difference says; of one seed, nothing.
+    """What a paired difference says; with one seed, it says nothing.
 
     >>> verdict_of(Estimate(mean=0.02, sd=0.01, low=-0.01, high=0.04, method="BCa", note=""))
     'no evidence of improvement'
@@ -108,7 +108,7 @@ def verdict_of(difference: Estimate | None) -> str:
     if difference.sd is None:
         return ONE_SEED
     if difference.interval is None:
-        return NO_EVIDENCE  # its note says why there is none
+        return NO_EVIDENCE  # its note says why there is no interval
     low, high = difference.interval
     return "better" if low > 0 else f"{NO_EVIDENCE}: worse" if high < 0 else NO_EVIDENCE
 
@@ -121,7 +121,7 @@ def confirmed_of(
         _retrained(candidate, confirmation, judge_training) for candidate in confirmation.plan.of(machine_type)
     )
     complete = [candidate for candidate in candidates if candidate.trainings]
-    winner = max(complete, key=lambda candidate: candidate.choosing[0], default=None)  # of equals, the first
+    winner = max(complete, key=lambda candidate: candidate.choosing[0], default=None)  # the first of equals
     uid = confirmation.plan.baseline[machine_type]
     (baseline,) = (candidate for candidate in candidates if candidate.uid == uid)
 
@@ -168,9 +168,10 @@ def _retrained(candidate: Candidate, confirmation: Confirmation, judge_training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """The winner and the configs that help it most, seed by seed the mean of their ranks.
+    """The winner and the configs that help it most, combined as the mean of their ranks, seed by seed.
 
-    One member: none helps. `gain`: ensemble minus winner alone on the reporting clips, paired.
+    A single member means that no other config helps. `gain`: ensemble minus winner alone on the reporting clips,
+    paired.
     """
 
     members: tuple[str, ...]
@@ -195,7 +196,7 @@ class Ensemble:
 
 
 def ensemble_of(machine_type: str, confirmed: Confirmed, *, config: ScoreConfig) -> Ensemble | None:
-    """None without a winner, or where it is the only config that was confirmed."""
+    """The ensemble; None without a winner, or where the winner is the only confirmed config."""
     configs = [one for one in confirmed.candidates if one.trainings]
     if confirmed.winner is None or len(configs) < 2:
         return None
@@ -229,7 +230,7 @@ def _reporting(
     config: ScoreConfig,
     minus: Retrained | None = None,
 ) -> Estimate | None:
-    """On the reporting clips; the seeds that chose the members report too, so all configs contend."""
+    """The members' objective on the reporting clips; all configs contend, as the seeds that chose also report."""
     by_config = {one.uid: combined([_scores(one, lambda judged: judged.reported)]) for one in configs}
     together = combined([by_config[one.uid] for one in members])
     reported = members[0].trainings[0].reported
@@ -247,7 +248,7 @@ def _reporting(
 
 
 def _scores(one: Retrained, rows: ClipRows) -> list[list[float]]:
-    """score_SB of a config's trainings, their clips in one order."""
+    """score_SB of a config's trainings, with the clips in the same order."""
     first = [row[0] for row in rows(one.trainings[0])]
     assert all([row[0] for row in rows(judged)] == first for judged in one.trainings)
     return [[row[3] for row in rows(judged)] for judged in one.trainings]

@@ -1,4 +1,4 @@
-"""Which numbers of a config lie at an end of what was searched."""
+"""Which numbers of a config lie at an end of their searched range."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,13 @@ from asd_ray.config import NUMBERS, Param
 from asd_ray.search.ranges import Range
 from asd_ray.search.space import StudySpace
 
-EDGE = 0.02  # of a range, in the scale it is sampled in: nearer than this counts as at its edge
+EDGE = 0.02  # share of a range, in its sampling scale: a value nearer to the end is at the edge
 
 
 def edges(space: StudySpace, params: Mapping[str, Param]) -> tuple[str, ...]:
     """`margin at its low end`, ... for numbers so near the end of their range that the best may lie outside.
 
-    A limit that is the end of what the config takes (0 or 1 for a probability) is no edge: it cannot be widened.
+    A limit beyond which the config accepts no value (0 or 1 for a probability) is no edge: it cannot be widened.
     """
     found = []
     for name in space.searched():

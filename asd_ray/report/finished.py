@@ -1,10 +1,10 @@
-"""What the end of a search shows, kept beside the report, so that the same call again need not judge all anew.
+"""The final output of a search, kept beside the report, so that repeating the call need not judge everything anew.
 
 A search that has nothing left to do writes `report/finished.json` after its report. The file holds what a terminal
-shows of the search, and digests of what the report was made from and of what was written. The same call again
-shows that and ends, once it has seen that nothing has changed: no trial, no file of the report, no file of this
-package, no version of a library. If anything has changed, or cannot be read, the report is written anew. This
-module imports nothing slow.
+shows of the search, and digests of what the report was made from and of what was written. When the call is
+repeated, it first checks that nothing has changed: no trial, no file of the report, no file of this package, no
+version of a library. Then it shows the kept output and ends. If anything has changed, or cannot be read, the
+report is written anew. This module imports nothing slow.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ FINISHED = Path("report") / "finished.json"
 # Below the run folder, but neither read nor written by a report.
 NOT_OF_THE_REPORT = (LOCK, "tensorboard", ".ray")
 MADE = ("report", "best", "models")
-# What a report's figures and pages are made with, besides the libraries that run.yaml names.
+# The libraries that make a report's figures and pages, besides those that run.yaml names.
 LIBRARIES = ("jinja2", "matplotlib", "numpy", "pyarrow", "safetensors", "scikit-learn", "scipy")
 
 
@@ -43,19 +43,19 @@ class Ending(Strict):
 
     columns: list[str]
     rows: list[list[str]]  # one per machine type
-    standing: list[str]  # lines: what may be believed of the winners
+    standing: list[str]  # lines: how far the winners can be trusted
     problems: list[str]  # lines: what is lost, and how to mend it
     machine_types: list[str]
-    handed_over: list[str]  # the machine types that best/ has a file of
+    handed_over: list[str]  # the machine types that have a file in best/
 
     @property
     def is_whole(self) -> bool:
-        """Whether every machine type has a winner that is handed over."""
+        """Whether every machine type has a winner that was handed over."""
         return self.handed_over == self.machine_types
 
 
 class _Finished(Strict):
-    """The file: digests of what the report follows from and of what was written, and what was said."""
+    """The file: digests of the report's sources and of the files written, and the search's final output."""
 
     code: str
     run: str
@@ -66,7 +66,7 @@ class _Finished(Strict):
 
     @property
     def is_known(self) -> bool:
-        """Whether all files could be looked at."""
+        """Whether all files could be examined."""
         return bool(self.code and self.sources and self.made)
 
 
@@ -112,16 +112,16 @@ def _standing(summary: "Summary", baseline: str) -> Iterator[str]:
 
 
 def sources_of(folder: Path) -> str:
-    """A digest of the files that a report of this run folder is made from; taken before the report is written."""
+    """A digest of the files from which this run folder's report is made; take it before writing the report."""
     return "" if is_object(folder) else _digest(folder, leave_out=(*NOT_OF_THE_REPORT, *MADE))
 
 
 def write_finished(folder: Path, run: Run, *, sources: str, ending: Ending, lines: Sequence[str]) -> None:
     """Keep the ending of a search that has nothing left to do, beside the report just written.
 
-    `run` is what run.yaml says, `sources` what `sources_of` gave before, `lines` what the search said of its end.
-    Hold the run's lock. Studies in a server and folders in a bucket change without a trace in the run folder: of
-    these nothing is kept.
+    `run` is what run.yaml says, `sources` what `sources_of` returned before, `lines` what the search said at its
+    end. The caller must hold the run's lock. Studies on a server and folders in a bucket change without a trace in
+    the run folder, so nothing is kept for them.
     """
     if is_object(folder) or run.storage != Kept():
         return
@@ -133,10 +133,10 @@ def write_finished(folder: Path, run: Run, *, sources: str, ending: Ending, line
 
 
 def read_finished(folder: Path, run: Run, *, clips: pa.Table) -> tuple[Ending, list[str]] | None:
-    """The ending that was kept, and the lines before it; None unless the same is searched and nothing has changed.
+    """The kept ending, and the lines before it; None unless the search is the same and nothing has changed.
 
-    `run` and `clips` are what this call would search on, as run.yaml and clips.parquet would have them. Hold the
-    run's lock.
+    `run` and `clips` are what this call would search on, in the form of run.yaml and clips.parquet. The caller
+    must hold the run's lock.
     """
     if is_object(folder) or run.storage != Kept():
         return None
@@ -144,7 +144,7 @@ def read_finished(folder: Path, run: Run, *, clips: pa.Table) -> tuple[Ending, l
         found = _Finished.model_validate_json((folder / FINISHED).read_text(encoding="utf-8"))
         same_clips = read_shard(folder / CLIPS).equals(clips)
     except (OSError, UnicodeDecodeError, ValidationError, InputError):
-        return None  # whatever is wrong, the report and all that belongs to it are written anew
+        return None  # whatever is wrong, the caller writes the report and all that belongs to it anew
     now = (_code(), _identity(run), sources_of(folder), _made(folder))
     unchanged = found.is_known and now == (found.code, found.run, found.sources, found.made)
     return (found.ending, found.lines) if unchanged and same_clips else None
@@ -159,7 +159,7 @@ def _made(folder: Path) -> str:
 
 
 def _code() -> str:
-    """A digest of what writes reports: the files of this package, which a clone edits, and the libraries."""
+    """A digest of the code that writes reports: this package's files, editable in a clone, and the libraries."""
     own = _digest(PACKAGE)
     return _sha256([own, *(_version(name) for name in LIBRARIES)]) if own else ""
 
@@ -172,10 +172,10 @@ def _version(name: str) -> str:
 
 
 def _digest(folder: Path, *, only: Sequence[str] = (".",), leave_out: Sequence[str] = ()) -> str:
-    """Of the names, sizes and times of all files below a folder; empty where one of them cannot be looked at.
+    """A digest of the names, sizes and times of all files below a folder; empty if one of them cannot be examined.
 
-    One of the two times is that of the last change to the file's entry. No program can set it, so a file that was
-    put in another's place is noticed even if it has the size and the modification time of the other.
+    One of the two times is the last change to the file's entry, which no program can set. So the digest shows that
+    a file was replaced even if the new one has the same size and modification time.
     """
     try:
         files = {path: (folder / path).stat() for path in _files(folder, only=only, leave_out=leave_out)}
@@ -188,7 +188,7 @@ def _digest(folder: Path, *, only: Sequence[str] = (".",), leave_out: Sequence[s
 
 
 def _files(folder: Path, *, only: Sequence[str], leave_out: Sequence[str]) -> Iterator[str]:
-    """Their paths below the folder; those of what Python has compiled are left out, too."""
+    """The paths of the files below a folder, without Python's compiled files."""
 
     def wanted(where: str, names: list[str]) -> list[str]:
         below = (Path(where).relative_to(folder) / name for name in names)

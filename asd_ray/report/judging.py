@@ -1,7 +1,7 @@
-"""How good one training is for one machine type: its scores and the labels of the clips, put together.
+"""How good one training is for one machine type: this module joins its scores with the labels of the clips.
 
-Here, and only here, the labels of the reporting clips are read, and only for trials that were chosen before. Every
-training has been read by all scores, so that what another score would give is known, too.
+Only this module reads the labels of the reporting clips, and only for trials that are already chosen. Every
+training was read by all scores, so this module also knows what another score would give.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,19 +21,19 @@ from asd_ray.scoring.scores import SCORES
 from asd_ray.scoring.threshold import Threshold, fit_threshold
 
 ClipRow = tuple[str, str, bool, float]  # clip_id, machine_id, is_anomaly, score
-Tables = tuple[pa.Table, pa.Table | None]  # scores of a training, and its stand-ins where these choose
+Tables = tuple[pa.Table, pa.Table | None]  # scores of a training, and its stand-ins if they choose
 Spread = tuple[float, float | None]  # mean, and standard deviation over seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One training, judged for one machine type on the choosing and on the reporting clips."""
+    """One training, judged for one machine type on its choosing and on its reporting clips."""
 
     uid: str
     seed: int
     place: str  # its folder, below the trials
     params: Params
-    score: str  # by which its clips are scored
+    score: str  # the score by which its clips are scored
     objective: float  # on the choosing clips
     choosing: MachineMetrics
     reporting: MachineMetrics
@@ -45,12 +45,12 @@ class Judged:
 
     @property
     def optimism(self) -> float | None:
-        """The objective on the choosing minus that on the reporting clips."""
+        """The objective on the choosing clips minus the objective on the reporting clips."""
         return None if self.reporting_objective is None else self.objective - self.reporting_objective
 
 
 def read_scores(path: Path, *, mend: str) -> pa.Table:
-    """The scores of a training. Raises InputError that says how to mend lost ones."""
+    """The scores of a training. If they are lost, raises InputError that says how to mend that."""
     try:
         return read_shard(path)
     except InputError:
@@ -58,14 +58,15 @@ def read_scores(path: Path, *, mend: str) -> pa.Table:
 
 
 def read_stand_ins(folder: Path, *, config: ScoreConfig, mend: str) -> pa.Table | None:
-    """The stand-ins of a training in a folder; None where labelled clips choose. Raises InputError if lost."""
+    """The stand-ins of a training in a folder; None if labelled clips choose. Raises InputError if lost."""
     return read_scores(folder / "stand_ins.parquet", mend=mend) if config.objective == PROXY else None
 
 
 def rows_of(table: pa.Table, machine_type: str) -> list[dict[str, Any]]:
-    """The rows of one machine type, as Python objects; the others never become any.
+    """The rows of one machine type, as Python objects; the other rows are never converted.
 
-    Cut out run by run: to compare a column with a text, pyarrow imports pandas, which takes a quarter of a second.
+    We cut them out run by run, because to compare a column with a text, pyarrow imports pandas, which takes a
+    quarter of a second.
     """
     runs = pc.run_end_encode(table.column("machine_type").combine_chunks())
     rows: list[dict[str, Any]] = []
@@ -90,10 +91,10 @@ def judge(
     seed: int = 0,
     place: str = "",
 ) -> Judged:
-    """Put the scores of a training and the labels of the clips together, for one machine type.
+    """Join the scores of a training with the labels of the clips, for one machine type.
 
-    `stand_ins`: those of the same training, where they choose instead of labelled clips. `score` names one of
-    those that every training has; without, the one that counted in that training is taken.
+    `stand_ins`: those of the same training, if they choose instead of labelled clips. `score` names one of the
+    scores that every training has; by default, it is the score that counted in that training.
     """
     column = score or "score"
     read = [name for name in SCORES if name in scores.column_names]
@@ -123,7 +124,7 @@ def judge(
 def choosing_rows(
     machine_type: str, *, clips: pa.Table, scores: pa.Table, stand_ins: pa.Table | None, column: str
 ) -> tuple[ClipRow, ...]:
-    """What chooses: labelled clips, or, where there are any, stand-ins, which count as anomalies."""
+    """The rows that choose: labelled clips, or, if there are any, stand-ins, which count as anomalies."""
     if stand_ins is None:
         return labelled_rows(machine_type, "chooses", clips=clips, scores=scores, column=column)
     return tuple(
@@ -135,7 +136,7 @@ def choosing_rows(
 def labelled_rows(
     machine_type: str, role: str, *, clips: pa.Table, scores: pa.Table, column: str
 ) -> tuple[ClipRow, ...]:
-    """The clips of a role, with their labels and one of their scores."""
+    """The clips that have a role, with their labels and one of their scores."""
     score_of = {row["clip_id"]: row[column] for row in rows_of(scores, machine_type)}
     return tuple(
         (row["clip_id"], row["machine_id"], row["is_anomaly"], score_of[row["clip_id"]])
@@ -150,7 +151,7 @@ def metrics_of(machine_type: str, rows: Sequence[ClipRow], *, config: ScoreConfi
 
 
 def normal_scores(scores: pa.Table, machine_type: str, *, column: str = "score") -> tuple[list[float], str]:
-    """The scores that a threshold is fitted to, and which clips they are of."""
+    """The scores that a threshold is fitted to, and which clips they belong to."""
     normal = [row for row in rows_of(scores, machine_type) if row["split"] in ("train", "valid")]
     few = any(row["split"] == "train" for row in normal)
     return [row[column] for row in normal], "validation and training clips" if few else "validation clips"
@@ -165,8 +166,8 @@ def reporting_estimate(
 ) -> Estimate | None:
     """The objective on the reporting clips over trainings that differ in the seed, with its interval.
 
-    `minus`: the trainings of another config with the same seeds, for the paired difference; `contenders`: those of
-    all configs that this one was chosen from by these seeds, both included.
+    `minus`: the trainings of another config with the same seeds, for the paired difference; `contenders`: the
+    trainings of all configs from which these seeds chose this one, including both.
     """
     clip_id, machine_id, is_anomaly = ([row[column] for row in trainings[0].reported] for column in range(3))
 
@@ -188,12 +189,12 @@ def reporting_estimate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """The objective by one score, over the seeds of a winner; None where it is undefined."""
+    """The objective under one score, over the seeds of a winner; None where it is undefined."""
 
     name: str
     choosing: Spread | None
     reporting: Spread | None
-    counts: bool  # whether the winner is scored by it
+    counts: bool  # whether this is the winner's score
 
     def plain(self) -> dict[str, Any]:
         spreads = {"choosing": self.choosing, "reporting": self.reporting}
@@ -212,7 +213,7 @@ def score_rows(
 ) -> tuple[ScoreRow, ...]:
     """One row per score that all trainings have, in the order of the table of scores.
 
-    `trainings` differ in the seed; `counts`: the score that their winner has.
+    `trainings` differ in the seed; `counts`: the winner's score.
     """
 
     def spread(all_rows: Iterable[tuple[ClipRow, ...]]) -> Spread | None:

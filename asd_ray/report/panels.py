@@ -1,6 +1,6 @@
 """Small figures of the page, one machine type each.
 
-Where a detector fails, what the search gained when, and how the objective responds to the searched numbers.
+They show where a detector fails, what the search gained and when, and how the objective depends on the numbers.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from asd_ray.report.summary import Summary
 from asd_ray.scoring.roc import roc_curve
 
 BINS = 24
-COLOURS, LEVELS = "cividis", 9  # dark to bright for the colour-blind, too
+COLOURS, LEVELS = "cividis", 9  # from dark to bright for colour-blind readers, too
 
 
 def roc_panel(judged: Judged, *, max_fpr: float) -> str:
     """ROC curve of the reporting clips of all ids, with the part that pAUC counts shaded.
 
-    "" where clips of one kind only report: there is no curve then.
+    "" if all reporting clips are of one kind, because then there is no curve.
     """
     truth, score = _reported(judged)
     if truth.all() or not truth.any():
@@ -45,14 +45,14 @@ def roc_panel(judged: Judged, *, max_fpr: float) -> str:
 def counted_part(
     false_rate: NDArray[np.float64], true_rate: NDArray[np.float64], *, max_fpr: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points of a ROC curve up to a false-positive rate, with that of the curve there; steps stay steps."""
+    """The points of a ROC curve up to a false-positive rate, including the one at that rate; steps stay steps."""
     inside = false_rate <= max_fpr
     last = np.interp(max_fpr, false_rate, true_rate)
     return np.append(false_rate[inside], max_fpr), np.append(true_rate[inside], last)
 
 
 def score_panel(judged: Judged) -> str:
-    """Histogram of the scores of normal and of anomalous reporting clips, and the threshold."""
+    """Histogram of the scores of normal and anomalous reporting clips, with the threshold."""
     truth, score = _reported(judged)
     with panel(f"scores {judged.choosing.machine_type}") as drawn:
         axes = drawn.axes
@@ -64,7 +64,7 @@ def score_panel(judged: Judged) -> str:
 
 
 def angle_panel(judged: Judged, angles: Sequence[float]) -> str:
-    """Histogram of the angles to the centre of the own machine id, of normal and of anomalous reporting clips."""
+    """Histogram of the angles of normal and anomalous reporting clips to the centre of their own machine id."""
     truth, _ = _reported(judged)
     with panel(f"angles {judged.choosing.machine_type}") as drawn:
         axes = drawn.axes
@@ -95,7 +95,7 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
 
     "" where no trial has a value.
     """
-    # Joint studies know all trials, so the number is the place in the search; of separate ones it is the round.
+    # Joint studies hold all trials, so the number is the order in the search; in separate studies it is the round.
     rows = sorted(summary.trials, key=lambda row: int(row.uid.rpartition("-")[2]))
     values = [100 * row.objective.get(machine_type, float("nan")) for row in rows]
     number = range(1, len(rows) + 1)
@@ -123,7 +123,7 @@ def progress_panel(summary: Summary, machine_type: str) -> str:
 
 
 def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
-    """A log scale with a few plain numbers at it: 8, 16, 32, 64."""
+    """Set a log scale, labelled with a few plain numbers: 8, 16, 32, 64."""
     ticks = np.geomspace(values[0], values[-1], 4)
     axes.set(**{f"{which}scale": "log"})
     axis: Axis = axes.xaxis if which == "x" else axes.yaxis
@@ -133,7 +133,7 @@ def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) 
 
 
 def slice_panel(machine_type: str, found: Slice) -> str:
-    """The objective along one number, its 95 % interval, the complete trials, and where the chosen config lies."""
+    """The objective along one number, its 95 % interval, the complete trials, and the chosen config."""
     with panel(f"slice {machine_type} {found.name}") as drawn:
         axes = drawn.axes
         low, high, mean = (100 * np.array(part) for part in (found.low, found.high, found.mean))
@@ -150,7 +150,7 @@ def slice_panel(machine_type: str, found: Slice) -> str:
 
 
 def contour_panel(machine_type: str, found: Contour) -> str:
-    """The objective over two numbers, the complete trials, and where the chosen config lies."""
+    """The objective over two numbers, the complete trials, and the chosen config."""
     with panel(f"contour {machine_type} {found.x} {found.y}") as drawn:
         axes = drawn.axes
         mean = 100 * np.array(found.mean)

@@ -1,14 +1,14 @@
-"""What publications report on DCASE 2020 Task 2, to set beside a search of that corpus.
+"""Published results on DCASE 2020 Task 2, to compare with a search on that corpus.
 
 Figures are AUC and pAUC (false-positive rate up to 0.1) in per cent on the test clips of the development set, as
 printed in the table of the Noisy-ArcMix poster (Choi and Choi, KAIST) and in the README of its repository as of
-August 2023. Averages are taken anew from the six machine types; where a source prints another one, a footnote says
-so. How ids were put together is known from the code of two of them:
+August 2023. We compute averages anew from the six machine types; where a source prints another one, a footnote
+says so. For two systems, the code shows how ids were combined:
 
-- STgram-MFN (liuyoude/STgram-MFN, trainer.py) averages over machine ids, and keeps the epoch that is best on these
-  very labels;
-- Noisy-ArcMix (arcmix, eval.py) pools the clips of all ids. So do the figures printed: no mean over four ids, the
-  smallest of which is 92.67 (the mAUC that is reported for fan), exceeds 98.17, and 98.32 is printed.
+- STgram-MFN (liuyoude/STgram-MFN, trainer.py) averages over machine ids, and keeps the epoch that is best on the
+  same labels;
+- Noisy-ArcMix (arcmix, eval.py) pools the clips of all ids. The printed figures agree: if the smallest of four ids
+  has 92.67 (the mAUC reported for fan), their mean cannot exceed 98.17, but 98.32 is printed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ TEST_CLIPS: dict[str, dict[str, tuple[int, int]]] = {
     "ToyConveyor": {"id_01": (800, 400), "id_02": (800, 355), "id_03": (799, 355)},
     "valve": {"id_00": (100, 119), "id_02": (100, 120), "id_04": (100, 120), "id_06": (100, 120)},
 }
-QUARANTINED = 0.02  # of the clips of an id may be missing, and it is still this corpus
+QUARANTINED = 0.02  # of an id's clips may be missing from what is still this corpus
 ROUNDING = 0.011  # averages are printed with two digits
 
 AVERAGED, POOLED, UNKNOWN = "mean over machine ids, as DCASE ranks", "all ids pooled", "not said which"
@@ -54,7 +54,7 @@ class System:
 
     @property
     def slips(self) -> tuple[str, ...]:
-        """Averages that the source prints, and that are none of its own figures."""
+        """Averages that the source prints but that do not follow from its own figures."""
         return tuple(
             f"{self.source} prints {printed:.2f} as average {name}; its six figures give {right:.2f}"
             for name, printed, right in zip(("AUC", "pAUC"), self.printed, self.average, strict=True)
@@ -146,7 +146,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A system in the comparison: (AUC, pAUC) from 0 to 1 per machine type, None where it has none."""
+    """A system in the comparison: (AUC, pAUC) from 0 to 1 per machine type; None where there is no figure."""
 
     name: str
     protocol: str
@@ -156,7 +156,7 @@ class Row:
 
     @property
     def average(self) -> Auc | None:
-        """Over the six machine types; None where one is missing."""
+        """The average over the six machine types; None if one is missing."""
         found = [self.figures.get(name) for name in TYPES]
         aucs = [one.auc for one in found if one is not None and one.auc is not None]
         paucs = [one.pauc for one in found if one is not None and one.pauc is not None]
@@ -179,7 +179,7 @@ def published_rows() -> tuple[Row, ...]:
 
 
 def own_rows(own: Mapping[str, Mapping[str, MachineMetrics | None]]) -> tuple[Row, ...]:
-    """Systems of ours by name, by their metrics per machine type, put together in both ways."""
+    """Rows for our own systems, given by name with metrics per machine type; ids are combined in both ways."""
     ways = ((AVERAGED, "averaged"), (POOLED, "pooled"))
     return tuple(
         Row(
@@ -194,7 +194,7 @@ def own_rows(own: Mapping[str, Mapping[str, MachineMetrics | None]]) -> tuple[Ro
 
 
 def by_protocol(rows: Sequence[Row]) -> dict[str, tuple[Row, ...]]:
-    """What may be compared with each other, together; own systems first."""
+    """Groups of rows that may be compared with each other; own systems come first."""
     return {
         protocol: tuple(sorted((row for row in rows if row.protocol == protocol), key=lambda row: not row.own))
         for protocol in PROTOCOLS
@@ -202,9 +202,9 @@ def by_protocol(rows: Sequence[Row]) -> dict[str, tuple[Row, ...]]:
 
 
 def is_dcase_2020(clips: pa.Table) -> bool:
-    """Whether the labelled test clips of a run are those of DCASE 2020 Task 2, of some machine types or all.
+    """Whether a run's labelled test clips are those of DCASE 2020 Task 2, for some or all machine types.
 
-    By the number of clips of every machine id, of which few may be missing: names of ids say little.
+    This compares the number of clips of every machine id, of which a few may be missing: names of ids say little.
     """
     counts: dict[tuple[str, str], list[int]] = {}
     columns = (clips.column(name).to_pylist() for name in ("split", "machine_type", "machine_id", "is_anomaly"))

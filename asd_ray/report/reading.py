@@ -1,4 +1,4 @@
-"""From a run folder to its summary: every trial and training is judged once, by the scores that lie on disk."""
+"""From a run folder to its summary: every trial and training is judged once, from the scores on disk."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -51,7 +51,7 @@ def summarise(folder: Path, run: Run, *, clips: pa.Table, studies: Studies) -> S
 
 
 class _Reader:
-    """Reads the run folder machine type by machine type: what one of them lost does not cost the others."""
+    """Reads the run folder machine type by machine type, so that lost files of one do not affect the others."""
 
     def __init__(self, folder: Path, run: Run, clips: pa.Table, studies: Studies) -> None:
         self._folder, self._run, self._clips, self._studies = folder, run, clips, studies
@@ -99,13 +99,13 @@ class _Reader:
         )
 
     def _tables(self, place: str, *, mend: str) -> Tables:
-        """The scores of a training, and its stand-ins where these choose. Raises InputError for lost ones."""
+        """The scores of a training, and its stand-ins if they choose. Raises InputError if either is lost."""
         folder = self._folder / TRIALS / place
         scores = read_scores(folder / "scores.parquet", mend=mend)
         return scores, read_stand_ins(folder, config=self._run.config.score, mend=mend)
 
     def confirming_seconds(self) -> float:
-        """Of all trainings that confirm; a damaged history counts as nothing."""
+        """Seconds of all trainings of the confirmation; a damaged history counts as 0."""
         seconds = 0.0
         for training in () if self._confirmation is None else self._confirmation.trainings():
             with suppress(InputError):
@@ -115,7 +115,7 @@ class _Reader:
     def _trial(
         self, machine_type: str, found: tuple[str, FrozenTrial] | None, problems: list[str]
     ) -> Judged | None:
-        """A trial of the search, judged once, whatever it is the best of; what is lost is noted."""
+        """A trial of the search, judged once even if it is best in several ways; lost files go into `problems`."""
         if found is None:
             return None
         key = (machine_type, found[0])
@@ -143,7 +143,7 @@ class _Reader:
             return None
 
     def _systems(self, machine_type: str, problems: list[str]) -> dict[str, Judged]:
-        """The best trial of each system on the choosing clips; none where there is one system."""
+        """The best trial of each system on the choosing clips; empty if there is only one system."""
         space, first = self._run.space, dict[str, tuple[str, FrozenTrial]]()
         for uid, trial in self._studies.ranking(machine_type) if len(space.systems) > 1 else ():
             first.setdefault(str(space.of(machine_type).active(trial.params)["system"]), (uid, trial))
@@ -151,12 +151,12 @@ class _Reader:
         return {name: one for name, one in judged.items() if one is not None}
 
     def _score_of_trial(self, uid: str, machine_type: str) -> str:
-        """The score that a machine type chose in a trial; empty where it had no choice."""
+        """The score that a machine type chose in a trial; empty if there was no choice."""
         owner, number = owner_of(uid)
         return scores_of(self._studies.trials(owner)[number]).get(machine_type, "")
 
     def _confirmed(self, machine_type: str, problems: list[str]) -> tuple[Confirmed | None, str]:
-        """The confirmation, once all of its trainings have ended, and what to say of it."""
+        """The confirmation, once all of its trainings have ended, and its standing in words."""
         confirmation = self._confirmation
         if confirmation is None or not confirmation.plan.best.get(machine_type):
             return None, NOT_CONFIRMED
@@ -194,7 +194,7 @@ class _Reader:
         )
 
     def _scores(self, machine_type: str, best: Judged | None, confirmed: Confirmed | None) -> tuple[ScoreRow, ...]:
-        """All scores of the winner's trainings, which have been judged by one of them already."""
+        """All scores of the winner's trainings, which were already judged by one of these scores."""
         if best is None:
             return ()
         winner = confirmed.winner if confirmed else None
@@ -217,11 +217,11 @@ CENTRE = "centre"  # column of scores.parquet: 1 - cosine with the centre
 
 
 def angles_of(scores: Path, judged: Judged) -> tuple[float, ...]:
-    """Degrees from 0 to 180 of each reporting clip, in their order; empty where the training has not kept them."""
+    """The angle of each reporting clip in order, 0 to 180 degrees; empty if the training did not keep angles."""
     try:
         table = read_shard(scores)
     except InputError:
-        return ()  # lost after it was judged
+        return ()  # the scores were lost after judging
     if CENTRE not in table.column_names:
         return ()
     distance_of = dict(zip(table.column("clip_id").to_pylist(), table.column(CENTRE).to_pylist(), strict=True))

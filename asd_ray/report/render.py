@@ -30,7 +30,7 @@ from asd_ray.search.studies.storage import Store, find_store, open_studies
 
 UNDEFINED = "undefined"
 NOT_RUN = "not run"
-# Of index.html: one template each, in this order.
+# The sections of index.html in their order: each has a template.
 SECTIONS = (
     "answer",
     "confirmation",
@@ -48,10 +48,10 @@ SECTIONS = (
 
 
 def rebuild(folder: Path, *, store: Store | None = None, finished: Sequence[str] | None = None) -> Summary:
-    """Write report/, best/ and models/ anew from what is on disk. Raises InputError if it is no run folder.
+    """Write report/, best/ and models/ anew from what is on disk. Raises InputError if this is not a run folder.
 
-    Hold the run's lock and the store, where its studies are kept: see `rebuild_alone`. `finished` is what a search
-    said at its end that has nothing left to do: the same call again may then end at once (see `report.finished`).
+    The caller must hold the run's lock and the store of its studies: see `rebuild_alone`. `finished` is the final
+    output of a search that has nothing left to do: repeating its call may then end at once: see `report.finished`.
     """
     from asd_ray.report.figures import trials_figure  # here: see `page`
 
@@ -72,11 +72,11 @@ def rebuild(folder: Path, *, store: Store | None = None, finished: Sequence[str]
 
 
 def rebuild_alone(folder: Path, *, storage: str | None = None) -> Summary:
-    """`rebuild` while no search is running on the folder. Raises InputError if one is.
+    """`rebuild`, under the run's lock. Raises InputError if a search is running on the folder.
 
-    `storage` is the URL of the server that the studies are kept in, if they are: see `find_store`.
+    `storage` is the URL of the server that keeps the studies, if one does: see `find_store`.
     """
-    runfolder.read_run(folder)  # first, so that no lock file is left in a folder that is no run
+    runfolder.read_run(folder)  # first, to leave no lock file in a folder that is not a run's
     with run_lock(folder):
         store = find_store(folder, storage)
         with store.held():
@@ -84,7 +84,7 @@ def rebuild_alone(folder: Path, *, storage: str | None = None) -> Summary:
 
 
 def trials_csv(summary: Summary) -> str:
-    """One line per trial; what has no value is empty. The time, which equal searches differ in, comes last."""
+    """One line per trial; missing values are empty. Times come last, because equal searches differ in them."""
     params = [name for name in params_of(summary.run.config) if any(name in row.params for row in summary.trials)]
     types = summary.run.machine_types
     text = io.StringIO()
@@ -100,17 +100,17 @@ def trials_csv(summary: Summary) -> str:
 
 
 def percent(value: float | None) -> str:
-    """AUCs are read in per cent, as the field prints them."""
+    """An AUC in per cent, as is usual in the field."""
     return UNDEFINED if value is None else f"{100 * value:.1f}"
 
 
 def spread(mean: float, sd: float | None) -> str:
-    """`85.1 ± 1.2`; of one seed, the value alone."""
+    """`85.1 ± 1.2`; for one seed, the value alone."""
     return percent(mean) if sd is None else f"{percent(mean)} ± {percent(sd)}"
 
 
 def with_interval(estimate: Estimate | None, *, signed: bool = False) -> str:
-    """`85.1 ± 1.2 [81.0, 88.3]`, with its signs where it is a difference."""
+    """`85.1 ± 1.2 [81.0, 88.3]`; a difference has its signs."""
     if estimate is None:
         return UNDEFINED
     form = "{:+.1f}" if signed else "{:.1f}"
@@ -122,12 +122,12 @@ def with_interval(estimate: Estimate | None, *, signed: bool = False) -> str:
 
 
 def points(value: float | None) -> str:
-    """A difference, in points."""
+    """A difference, in percentage points."""
     return UNDEFINED if value is None else f"{100 * value:+.1f}"
 
 
 def auc_pair(found: Auc | None) -> str:
-    """`98.32 / 95.34`, with as many digits as publications print.
+    """`98.32 / 95.34`, with as many digits as publications use.
 
     >>> auc_pair(Auc(0.98324, 0.9534)), auc_pair(None)
     ('98.32 / 95.34', '–')
@@ -138,14 +138,14 @@ def auc_pair(found: Auc | None) -> str:
 
 
 def marked(text: str, optimistic: bool) -> str:
-    """A figure on labels that also chose says so."""
+    """Mark a figure as optimistic if its labels also chose."""
     return f"{text} (optimistic)" if optimistic and text != UNDEFINED else text
 
 
 def cells(machine: MachineSummary, *, optimistic: bool) -> tuple[str, str, str]:
-    """Choosing, reporting, and the starting configuration's reporting, as printed at the end of a search.
+    """Choosing, reporting, and the starting configuration's reporting figure, as printed at the end of a search.
 
-    Of a confirmed winner, mean and standard deviation over seeds; intervals are left to the report.
+    A confirmed winner has mean and standard deviation over seeds; intervals are left to the report.
     """
     best, published, confirmed = machine.best, machine.published, machine.confirmed
     assert best is not None
@@ -162,7 +162,7 @@ COMPARED = ("Trial", "Choosing", "Reporting", "Difference", "How sure")
 
 
 def compared_cells(one: Compared, *, optimistic: bool) -> tuple[str, ...]:
-    """Trial, choosing, reporting, difference, and how sure: a search in a comparison."""
+    """The cells of a search in a comparison: trial, choosing, reporting, difference, and how sure it is."""
     machine = one.machine
     if machine is None or machine.best is None:
         return ("not searched" if machine is None else "none is complete", "", "", "", "")
@@ -176,8 +176,8 @@ def compared_cells(one: Compared, *, optimistic: bool) -> tuple[str, ...]:
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """One file as index.html is, of several searches."""
-    environment = _environment(optimistic=False, autoescape=True)  # each search says for itself whether it is
+    """The page that compares several searches: one file, like index.html."""
+    environment = _environment(optimistic=False, autoescape=True)  # each search says for itself if it is
     return environment.get_template("comparison.html.jinja").render(
         comparison=comparison,
         columns=COMPARED,
@@ -186,7 +186,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def markdown(summary: Summary) -> str:
-    # Not escaped: names are letters, digits, '-' and '_', wherever they were read (config.PlainName).
+    # Nothing to escape: names have only letters, digits, '-' and '_', wherever we read them (config.PlainName).
     return (
         _environment(optimistic=summary.optimistic, autoescape=False)
         .get_template("report.md.jinja")
@@ -196,7 +196,7 @@ def markdown(summary: Summary) -> str:
 
 def page(summary: Summary) -> str:
     """index.html: one file that needs no network and no script."""
-    # Here: matplotlib takes most of a second to import, and every driver of a search imports this module.
+    # Imported here: matplotlib takes most of a second, and every driver of a search imports this module.
     from asd_ray.report import panels, worst
 
     max_fpr = summary.run.config.score.max_fpr
@@ -223,7 +223,7 @@ def page(summary: Summary) -> str:
 
 
 def _winners(summary: Summary) -> dict[str, dict[str, MachineMetrics | None]]:
-    """What this search sets beside publications: its best, and, where it had a choice, the best of each system."""
+    """The results to compare with publications: the search's best, and the best of each system if several."""
     best = {one.machine_type: one.best.reporting if one.best else None for one in summary.machines}
     systems = summary.run.systems
     if len(systems) == 1:
@@ -246,7 +246,7 @@ def _context(summary: Summary) -> dict[str, Any]:
 
 @cache
 def _environment(*, optimistic: bool, autoescape: bool) -> jinja2.Environment:
-    """Kept, for it keeps the templates that it has compiled: a program may write many reports."""
+    """The templates' environment, cached with its compiled templates: a program may write many reports."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asd_ray.report"),
         undefined=jinja2.StrictUndefined,
@@ -261,9 +261,9 @@ def _environment(*, optimistic: bool, autoescape: bool) -> jinja2.Environment:
         "with_interval": lambda found: marked(with_interval(found), optimistic),
         "difference": lambda found: marked(with_interval(found, signed=True), optimistic),
         "points": lambda value: marked(points(value), optimistic),
-        # What publications print is theirs, whatever chose here.
+        # Published figures are never marked, whatever chose here.
         "auc_pair": lambda found, own: marked(auc_pair(found), optimistic and own and found is not None),
-        "sentence": lambda text: text[:1].upper() + text[1:],  # jinja's capitalize lowers the rest: DCASE, AUC
+        "sentence": lambda text: text[:1].upper() + text[1:],  # jinja's capitalize would lower DCASE, AUC
         "share": lambda value: f"{100 * value:.0f}",
         "spoken": spoken,
     }

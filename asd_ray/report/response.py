@@ -1,8 +1,8 @@
-"""What a machine type's objective does as the searched numbers change: importance, slices and contours.
+"""How a machine type's objective changes with the searched numbers: importance, slices and contours.
 
-All of it is read from the complete trials of the machine type's study, on the choosing clips. Curves are the means
-of a Gaussian process fitted to them (`search.surface`), through the chosen config: the other numbers stay as they
-are there.
+All of this is computed from the complete trials of the machine type's study, on the choosing clips. Curves are the
+means of a Gaussian process fitted to them (`search.surface`), through the chosen config: all other numbers keep
+their values there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from asd_ray.search.studies.surface import FEWEST, fitted, to_unit_cube, unit_ax
 from asd_ray.search.studies.trial_store import worth
 
 PAIRS = (("margin", "scale"), ("mixup_alpha", "noise_prob"))  # the loss of one clip; how clips are mixed
-RESAMPLES = 20  # of the trials, for the spread of the importances
+RESAMPLES = 20  # of the trials, to estimate the spread of the importances
 TREES = 16  # in each resample's forest
-CONFIDENCE = 0.9  # that 20 resamples can tell
+CONFIDENCE = 0.9  # as much as 20 resamples can resolve
 SURE = 1.96  # standard deviations around a slice: 95 % of a normal distribution
-STEPS, CELLS = 41, 25  # of a slice, and of each side of a contour
+STEPS, CELLS = 41, 25  # points of a slice, and of each side of a contour
 
 NAMES = {"mixup_alpha": "mixup alpha", "noise_prob": "noise probability", "mix_prob": "mixing probability"}
 
@@ -42,9 +42,9 @@ def spoken(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
-    """The share, from 0 to 1, of what the searched numbers explain of the trials' variance, that is one number's.
+    """One number's share, from 0 to 1, of the trials' variance that the searched numbers explain together.
 
-    `low` and `high` hold 90 % of bootstrap resamples of the trials.
+    90 % of bootstrap resamples of the trials lie between `low` and `high`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Importance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Along one number: mean and 95 % interval of the objective without noise; trials as (value, objective)."""
+    """Along one number: mean and 95 % interval of the noise-free objective; trials as (value, objective)."""
 
     name: str
     log: bool
@@ -83,10 +83,10 @@ class Contour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """Of one machine type; `why_not` says why there is nothing but the number of complete trials.
+    """The response of one machine type; `why_not` says why it holds only the number of complete trials.
 
-    `explained`: the share of the objective's variance over trials that the surface foretells of a trial that it
-    was not fitted to, from 0 to 1.
+    `explained`: the share, from 0 to 1, of the objective's variance over trials that the surface predicts for
+    trials that it was not fitted to.
     """
 
     num_trials: int
@@ -100,7 +100,7 @@ class Response:
 def response_of(trials: Sequence[FrozenTrial], space: StudySpace, *, chosen: Mapping[str, Param]) -> Response:
     """The response of the study that holds these trials, through the chosen config.
 
-    Where systems are searched, it is that of the chosen one's numbers.
+    If systems are searched, it covers the numbers of the chosen system.
     """
     able = fitted(trials)
     values = np.array([worth(trial) for trial in able])
@@ -126,7 +126,7 @@ def response_of(trials: Sequence[FrozenTrial], space: StudySpace, *, chosen: Map
 
 
 class _View:
-    """A fitted surface, looked at through the chosen config."""
+    """A fitted surface, cut through the chosen config."""
 
     def __init__(
         self, trials: Sequence[FrozenTrial], values: Array, space: StudySpace, chosen: Mapping[str, Param]
@@ -196,8 +196,8 @@ def _numbers(point: Mapping[str, Param]) -> dict[str, float]:
 def importances(trials: Sequence[FrozenTrial], values: Array, space: StudySpace) -> tuple[Importance, ...]:
     """Mean decrease of impurity in random forests over bootstrap resamples of the trials, most important first.
 
-    Only of numbers that take part in every trial: what is inert in some cannot be weighed against the others.
-    As Optuna's evaluator of that name, which would copy every trial of every resample first.
+    It covers only numbers that act in every trial: one that is inert in some cannot be weighed against the others.
+    It follows Optuna's evaluator of that name, which would first copy every trial of every resample.
     Axes: N trials, D axes of the unit cube, K searched numbers, R resamples.
     """
     names = [name for name in space.searched() if all(name in trial.params for trial in trials)]

@@ -1,4 +1,4 @@
-"""Every trial of a search, as trials.csv lists it; and, of several objectives, the Pareto set."""
+"""Every trial of a search, as trials.csv lists it; and the Pareto set, if there are several objectives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class TrialRow:
 
 
 def read_rows(folder: Path, run: Run, studies: Studies) -> tuple[tuple[TrialRow, ...], dict[str, list[str]]]:
-    """Every trial, in the order of machine types and numbers, from the studies that own them; and what is lost."""
+    """Every trial, by machine type and number, from the study that owns it; and what is lost."""
     rows = []
     problems: dict[str, list[str]] = {name: [] for name in run.machine_types}
     for owner in run.machine_types:
@@ -67,7 +67,7 @@ def read_rows(folder: Path, run: Run, studies: Studies) -> tuple[tuple[TrialRow,
 
 
 class _Epoch(BaseModel):
-    """What a line of trials.csv needs of an epoch's report."""
+    """The part of an epoch's report that a line of trials.csv needs."""
 
     seconds: float
     proxy: dict[str, float] = {}  # where clips were scored
@@ -77,7 +77,7 @@ _HISTORY = TypeAdapter(list[_Epoch])
 
 
 def read_history(folder: Path) -> list[_Epoch]:
-    """The epochs of a trial; none if it never finished one. Raises InputError for a file that is damaged."""
+    """The epochs of a trial; empty if it never finished one. Raises InputError for a damaged file."""
     path = folder / "metrics.json"
     if not path.exists():
         return []
@@ -103,7 +103,7 @@ class ParetoPoint:
 
 
 def pareto_points(machine_type: str, run: Run, studies: Studies) -> tuple[ParetoPoint, ...]:
-    """The Pareto set, best in the first objective first; empty where there is one objective only."""
+    """The Pareto set, sorted by the first objective, best first; empty if there is only one objective."""
     names = run.config.score.objectives
     if len(names) == 1:
         return ()

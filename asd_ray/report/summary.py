@@ -1,7 +1,7 @@
 """What a search found, read from its run folder alone: per machine type the best config and how good it is.
 
-The choice was made on the choosing clips: by the studies, and, where it was confirmed, by the mean over fresh
-seeds.
+The studies chose on the choosing clips; where there was a confirmation, the mean over fresh seeds chose, on the
+same clips.
 """
 
 from collections import Counter
@@ -81,7 +81,7 @@ class MachineSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overall:
-    """Plain means of the objective over machine types; None where one of them has no such figure."""
+    """Plain means of the objective over machine types; None if one of them has no such figure."""
 
     choosing: float | None
     reporting: float | None
@@ -169,15 +169,15 @@ class Summary:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Of all of them; None where one is."""
+    """The mean of all values; None if one of them is None."""
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None
 
 
 def baseline_name(run: Run) -> str:
-    """What the configuration that the search started from is: the published loss of a system, if that is known.
+    """The name for the configuration that the search started from: a system's published loss, if that is known.
 
-    Of several systems, and of one whose loss has no numbers, none is called so.
+    With several systems, or a system whose loss has no numbers, it is not called published.
     """
     system = SYSTEMS.get(run.systems[0]) if len(run.systems) == 1 else None
     if system is None or not system.is_published or not system.numbers:

@@ -1,4 +1,4 @@
-"""best/<machine_type>.yaml and models/<machine_type>/: what a search hands over."""
+"""Writes what a search hands over: best/<machine_type>.yaml and models/<machine_type>/."""
 
 import os
 from dataclasses import asdict
@@ -25,10 +25,10 @@ WEIGHTS = "model.safetensors"
 
 
 def write_winners(folder: Path, summary: Summary) -> dict[str, str]:
-    """One YAML and one file of weights per machine type that has a winner; the YAML comes last.
+    """Write a file of weights and then a YAML for each machine type that has a winner.
 
-    What is missing, and how to mend it, of machine types whose weights are lost; what was handed over before
-    stays there.
+    Returns, for machine types whose weights are lost, what is missing and how to mend it; what was handed over
+    earlier stays there.
     """
     problems = {}
     read: dict[Path, bytes] = {}  # a joint trial may have won several machine types
@@ -43,7 +43,7 @@ def write_winners(folder: Path, summary: Summary) -> dict[str, str]:
 
 
 class LostWeightsError(InputError):
-    """The last state of a training is not whole any more."""
+    """The last state of a training is no longer whole."""
 
 
 def _write_winner(
@@ -69,16 +69,16 @@ def _write_winner(
 
 
 def write_weights(state_path: Path, model: Path, *, epochs: int) -> None:
-    """Raises LostWeightsError: see `weights_of`."""
+    """Write the weights to `model`. Raises LostWeightsError: see `weights_of`."""
     weights = weights_of(state_path, epochs=epochs)
     with writing(model) as file:
         file.write(weights)
 
 
 def weights_of(state_path: Path, *, epochs: int) -> bytes:
-    """The network that a training of so many epochs ended with, and what its scores are fitted to, as safetensors.
+    """The final network of a training of `epochs` epochs, and what its scores are fitted to, as safetensors.
 
-    Raises LostWeightsError if it is not whole: an earlier epoch's is not what was scored.
+    Raises LostWeightsError if that state is not whole: an earlier epoch's network is not the one that was scored.
     """
     state = checkpoint.load_final(state_path, epochs=epochs)
     if state is None:

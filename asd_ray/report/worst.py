@@ -1,4 +1,4 @@
-"""The clips that a detector ranks worst, and their log-mels, where the shards of the search are still there."""
+"""The clips that a detector ranks worst, and their log-mels if the shards of the search still exist."""
 
 import base64
 import io
@@ -25,13 +25,13 @@ from asd_ray.report.judging import Judged
 from asd_ray.search.runfolder import Run
 
 EACH = 2  # of the missed anomalies and of the false alarms
-COLOURS, QUALITY = "magma", 45  # a log-mel then takes some 6 kB
-DARKEST = 5  # per cent of a picture's values
+COLOURS, QUALITY = "magma", 45  # with these, a log-mel takes some 6 kB
+DARKEST = 5  # per cent of a picture's values become black
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misranked:
-    """A clip on the wrong side of `wrong` of the `others`, the clips of the other kind of its machine id."""
+    """A clip on the wrong side of `wrong` clips; `others` counts all clips of the other kind of its machine id."""
 
     clip_id: str
     machine_id: str
@@ -44,7 +44,7 @@ class Misranked:
 def worst_ranked(judged: Judged, *, each: int = EACH) -> tuple[Misranked, ...]:
     """The reporting clips that cost the most AUC: anomalies that score low, then normal clips that score high.
 
-    Within their machine id, as the AUC is. None that is on the right side of all others.
+    They are ranked within their machine id, as in the AUC. A clip on the right side of all others is left out.
     """
     found = []
     for machine_id in sorted({row[1] for row in judged.reported}):
@@ -74,7 +74,7 @@ def worst_ranked(judged: Judged, *, each: int = EACH) -> tuple[Misranked, ...]:
 
 
 class Recordings:
-    """The clips of the shards that a run was searched on. `why_not` says why there are none; else it is empty."""
+    """The clips in the shards that a search used. `why_not` says why there are none; else it is empty."""
 
     def __init__(self, run: Run) -> None:
         self._folder, self.why_not = place(run.corpus.path), ""
@@ -91,7 +91,7 @@ class Recordings:
         return LogMel()
 
     def pictures(self, machine_type: str, clip_ids: Collection[str]) -> dict[str, str]:
-        """A data URL of the log-mel of each of these clips; without those that are damaged or gone."""
+        """A data URL of the log-mel of each of these clips, except those that are damaged or gone."""
         found: dict[str, str] = {}
         for shard in () if self.why_not else self._manifest.shards_of(["test", "eval"], machine_type=machine_type):
             wanted = set(clip_ids) - found.keys()
@@ -104,7 +104,7 @@ class Recordings:
         return found
 
     def _pictures_in(self, path: Path, wanted: Collection[str]) -> dict[str, str]:
-        """Of a shard, the names are read, and then the recordings of the row groups that hold a clip asked for."""
+        """Read a shard's clip ids, and then only the recordings of row groups that hold a wanted clip."""
         clip_ids = read_shard(path, columns=["clip_id"]).column("clip_id").to_pylist()
         positions = [position for position, clip_id in enumerate(clip_ids) if clip_id in wanted]
         ends = list(accumulate(_rows_by_group(path))) if positions else []
@@ -121,7 +121,7 @@ class Recordings:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A clip at a time is too little to share out: where others use the cores, threads that wait cost tenfold."""
+    """Use one thread: one clip is too little work to split, and on busy cores, waiting threads cost tenfold."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -131,14 +131,14 @@ def _one_thread() -> Iterator[None]:
 
 
 def picture(sgram_FT: NDArray[np.float32]) -> str:
-    """A data URL of a log-mel, low frequencies below; its brightest value is white, its quietest are black."""
+    """A data URL of a log-mel, low frequencies below; its loudest value is white, its quietest are black."""
     low, high = np.percentile(sgram_FT, [DARKEST, 100])
     image = io.BytesIO()
     matplotlib.image.imsave(
         image,
         sgram_FT,
         vmin=low,
-        vmax=max(high, low + 1.0),  # of digital silence all values are one
+        vmax=max(high, low + 1.0),  # in digital silence all values are equal
         cmap=COLOURS,
         origin="lower",
         format="webp",

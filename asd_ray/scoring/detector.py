@@ -1,4 +1,4 @@
-"""A found detector: `best/<machine_type>.yaml` with its weights, scoring new recordings. No ray.
+"""A detector that a search found: `best/<machine_type>.yaml` and its weights score new recordings. Without Ray.
 
 Axes: L samples.
 """
@@ -29,7 +29,7 @@ from asd_ray.models.precision import precision_of
 from asd_ray.models.sgram import LogMel
 from asd_ray.scoring.scores import make_score, outputs_of
 
-NORMALS = ("normals.embedding_NE", "normals.class_N")  # beside the weights: what a score is fitted to
+NORMALS = ("normals.embedding_NE", "normals.class_N")  # stored with the weights: what a score is fitted to
 
 
 class ThresholdEntry(Strict):
@@ -120,7 +120,7 @@ class Detector:
             self._fit(normals, weights)
 
     def _fit(self, normals: dict[str, torch.Tensor], weights: Path) -> None:
-        """Fit the score to the embeddings of the same normal clips as in the search: those of its machine type."""
+        """Fit the score to the same embeddings as in the search: those of its machine type's normal clips."""
         if normals.keys() != set(NORMALS):
             raise InputError(
                 f"{weights}: has no normal clips for score {self.best.config.score.name}; search again"
@@ -132,13 +132,13 @@ class Detector:
 
     @property
     def machine_ids(self) -> list[str]:
-        """The machine ids of its type that it was trained on."""
+        """The machine ids of its machine type that it was trained on."""
         return [machine_id for name, machine_id in self.best.classes if name == self.best.machine_type]
 
     def score(self, path: Path, *, machine_id: str | None = None, resample: bool = False) -> Scored:
-        """The score of a recording; the machine id is read from its name (`id_02`) unless it is given.
+        """Score a recording; unless `machine_id` is given, it comes from the file's name (`id_02`).
 
-        Raises InputError for one that cannot be scored, and for silence: no machine is heard in it.
+        Raises InputError for a recording that cannot be scored, and for silence, which holds no machine.
         """
         machine_id = self._known(machine_id or self._machine_id(path), path)
         recording = read_recording(path, resample=resample)
@@ -175,7 +175,7 @@ class Detector:
         wave_L = torch.from_numpy(pcm_L.astype(np.float32) * np.float32(PCM_SCALE))
         class_B = torch.tensor([class_index])
         with torch.inference_mode():
-            # float16 as in training, where log-mels are kept so
+            # float16, because training keeps log-mels in float16
             sgram_FT = self._to_sgram(wave_L).half().float()
             with precision_of(self.best.config.train, wave_L.device):
                 embedding_BE, readout_BK = self._module(wave_L[None], sgram_FT[None], class_B)

@@ -1,7 +1,7 @@
 """Several trained networks as one detector: the mean of their rank-normalised scores.
 
-Scores of different networks have different units; their ranks have none. Ranks are taken among the clips that are
-judged together, so what is combined is what a batch of recordings gives, not one recording alone.
+Scores of different networks have different units; their ranks have none. A rank is relative to the clips that are
+judged together, so an ensemble scores a batch of recordings, not one recording alone.
 
 Axes: M members, S seeds, B clips.
 """
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
-LEAST_GAIN = 1e-9  # of the objective; less is rounding
+LEAST_GAIN = 1e-9  # of the objective; smaller gains are rounding
 
 
 def rank_normalised(score_SB: npt.ArrayLike) -> Doubles:
-    """Each clip's rank among the clips of its row, in (0, 1); equal scores share theirs.
+    """Each clip's rank among the clips of its row, in (0, 1); equal scores share their mean rank.
 
     >>> rank_normalised([[3.0, 1.0, 1.0, 9.0]])
     array([[0.625, 0.25 , 0.25 , 0.875]])
@@ -29,7 +29,7 @@ def rank_normalised(score_SB: npt.ArrayLike) -> Doubles:
 
 
 def combined(score_MSB: Sequence[npt.ArrayLike]) -> Doubles:
-    """score_SB of the members together: seed by seed, the mean of their ranks.
+    """score_SB of all members together: for each seed, the mean of their ranks.
 
     >>> combined([[[1.0, 2.0]], [[200.0, 100.0]]])
     array([[0.5, 0.5]])
@@ -41,10 +41,10 @@ def combined(score_MSB: Sequence[npt.ArrayLike]) -> Doubles:
 def choose_members(
     score_CSB: Sequence[npt.ArrayLike], objective: Callable[[Doubles], float], *, first: int = 0
 ) -> tuple[int, ...]:
-    """Which of several configs to combine: from `first` on, always the one that raises the objective most.
+    """Which configs to combine: starting from `first`, add in turn the config that raises the objective most.
 
-    It ends where none raises it (Caruana et al., "Ensemble selection from libraries of models", 2004, without
-    replacement), so one member may remain. `objective` is of score_SB.
+    It ends when no config raises it (Caruana et al., "Ensemble selection from libraries of models", 2004, without
+    replacement), so there may be only one member. `objective` takes score_SB.
     """
     members = [first]
     best = objective(combined([score_CSB[first]]))
@@ -54,7 +54,7 @@ def choose_members(
             for one in range(len(score_CSB))
             if one not in members
         }
-        candidate = max(tried, key=lambda one: tried[one])  # of equals, the first
+        candidate = max(tried, key=lambda one: tried[one])  # the first of equals
         if tried[candidate] <= best + LEAST_GAIN:
             break
         members.append(candidate)

@@ -2,19 +2,19 @@
 
 Two sources, each with an interval of its own:
 
-- clips: bootstrap, BCa (Efron, "Better bootstrap confidence intervals", 1987); within every stratum (machine id
-  and label) the clips are drawn anew, the same draw for all seeds and for both sides of a difference;
-- seeds, where there are several: Student's t, wider where these seeds have chosen the config (`seeds`). They are
-  not drawn anew with the clips: of two to ten, a bootstrap gives intervals far too narrow.
+- clips: bootstrap, BCa (Efron, "Better bootstrap confidence intervals", 1987); it resamples the clips within every
+  stratum (machine id and label), with the same draw for all seeds and for both sides of a difference;
+- seeds, where there are several: Student's t, wider where these seeds have chosen the config (`seeds`). We do not
+  resample seeds with the clips: with two to ten seeds, a bootstrap gives intervals that are far too narrow.
 
-What lies from the mean to either end adds up as squares (Zou and Donner, "Construction of confidence limits about
-effect measures", 2008). Every interval is for itself, and allows for other clips and seeds like these, not for
-other machines or recording days.
+The distances from the mean to either end add up as squares (Zou and Donner, "Construction of confidence limits
+about effect measures", 2008). Every interval stands alone, and covers other clips and seeds like these, not other
+machines or recording days.
 
 In simulations (benchmarks/intervals.py: 2 to 10 seeds that scatter by 2 to 15 points, the best of four equal
 configs chosen by its mean, 100 clips of either kind) they held the true mean in 95 to 100 of 100 cases, the true
-difference in 96 to 100, and the winner was called better in at most 2. Where one config scatters three times as
-much as the others, a winner no better is called so in up to 5 of 100; seven times as much, in 9.
+difference in 96 to 100, and called the winner better in at most 2. Where one config scatters three times as much
+as the others, they call a winner better that is not in up to 5 of 100 cases; seven times as much, in 9.
 
 Axes: R resamples, N normal clips, A anomalous clips, U distinct scores, B clips, S seeds, C configs, K machine
 ids.
@@ -36,8 +36,8 @@ from asd_ray.scoring.seeds import seed_margins
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-SAME = 1e-12  # rounding apart
-# Of the metrics of each machine id, [auc_KR, pauc_KR], to the objective_R of a machine type.
+SAME = 1e-12  # smaller differences are rounding
+# From the metrics of each machine id, auc_KR and pauc_KR, to the objective_R of a machine type.
 COMBINE: dict[str, Callable[[Floats, Floats], Floats]] = {
     "mean": lambda auc_KR, pauc_KR: (auc_KR.mean(axis=0) + pauc_KR.mean(axis=0)) / 2,
     "auc": lambda auc_KR, _: auc_KR.mean(axis=0),
@@ -52,8 +52,8 @@ assert COMBINE.keys() == OBJECTIVES.keys()
 class Estimate:
     """A mean over seeds, its standard deviation (n - 1; None for one seed), and its interval if there is one.
 
-    `method`: BCa over clips, or percentile where that is undefined; `and t` over seeds, where there are several.
-    `note` says why there is no interval, or what it leaves out.
+    `method`: BCa over clips, or percentile where BCa is undefined; `and t` over seeds, where there are several.
+    `note` says why there is no interval, or what the interval leaves out.
     """
 
     mean: float
@@ -90,11 +90,11 @@ def estimate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate | None:
-    """The objective of one machine type, mean over seeds, or its paired difference to `minus_SB`.
+    """The objective of one machine type, as a mean over seeds, or its paired difference to `minus_SB`.
 
-    `score_SB` holds one row of scores per seed. `contenders`: the scores of all configs that this one was chosen
-    from by the same seeds, itself (and that of `minus_SB`) included. The same arguments give the same interval.
-    None where no machine id has clips of both kinds; such ids are left out, as in `machine_metrics`.
+    `score_SB` holds one row of scores per seed. `contenders`: the scores of all configs from which the same seeds
+    chose this one, including itself (and `minus_SB`). The same arguments give the same interval. Ids without clips
+    of both kinds are left out, as in `machine_metrics`; the result is None where no id remains.
     """
     ids_B = np.asarray(machine_id_B, dtype=str)
     strata = _strata(ids_B, np.asarray(is_anomaly_B, dtype=bool))
@@ -105,7 +105,7 @@ def estimate(
     values = partial(_objectives, strata=strata, objective=objective, max_fpr=max_fpr)
 
     def per_seed(*drawn: npt.NDArray[np.int64]) -> Floats:
-        """value_SR, of positions within the strata, (R, N) and (R, A) by turns."""
+        """value_SR, given positions within the strata, alternately (R, N) and (R, A)."""
         first, *other = (values(side, drawn) for side in sides)
         return first - other[0] if other else first
 
@@ -137,7 +137,7 @@ def _without_interval(value_S: Floats, note: str) -> Estimate:
 
 
 def _why_without(strata: list[npt.NDArray[np.int64]], ids_B: npt.NDArray[np.str_]) -> str:
-    """Why no clips can be drawn anew; empty where they can."""
+    """Why clips cannot be resampled; empty where they can."""
     for number, stratum in enumerate(strata):
         if len(stratum) < 2:
             kind = "anomalous" if number % 2 else "normal"
@@ -146,7 +146,7 @@ def _why_without(strata: list[npt.NDArray[np.int64]], ids_B: npt.NDArray[np.str_
 
 
 def _strata(id_B: npt.NDArray[np.str_], is_anomaly_B: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
-    """Positions of the normal and of the anomalous clips, by turns, of every id that has both."""
+    """Positions of the normal clips, then of the anomalous clips, for every id that has both."""
     pairs = [
         (np.flatnonzero((id_B == name) & ~is_anomaly_B), np.flatnonzero((id_B == name) & is_anomaly_B))
         for name in np.unique(id_B)
@@ -193,11 +193,11 @@ def _counts(position_RM: npt.NDArray[np.int64], size: int) -> Floats:
 def _bootstrap(
     per_seed: Callable[..., Floats], sizes: list[int], *, resamples: int, seed: int
 ) -> tuple[float, float, str] | None:
-    """Ends of the interval over clips and its method; None where nearly all resamples give one value."""
-    from scipy import stats  # here: half a second to import, and who only trains or scores has no interval
+    """Ends of the interval over clips and its method; None where nearly all resamples give the same value."""
+    from scipy import stats  # here: it takes half a second to import, and training and scoring need no interval
 
     def statistic(*drawn: npt.NDArray[np.int64], axis: int = -1) -> Floats:
-        """The mean over seeds of every draw; scipy asks with and without axes before the last one."""
+        """The mean over seeds for every draw; scipy calls it with and without leading axes."""
         shape = drawn[0].shape[:-1]
         flat = [positions.reshape(-1, positions.shape[-1]) for positions in drawn]
         values: Floats = per_seed(*flat).mean(axis=0).reshape(shape)

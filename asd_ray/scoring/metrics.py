@@ -13,13 +13,13 @@ import numpy.typing as npt
 from asd_ray.errors import InputError, suggestion
 from asd_ray.scoring.roc import roc_areas
 
-MAX_FPR = 0.1  # of DCASE 2020 Task 2
+MAX_FPR = 0.1  # as in DCASE 2020 Task 2
 PROXY = "proxy"  # the objective that needs no labels
 
 
 @dataclass(frozen=True, slots=True)
 class Auc:
-    """Area under the ROC curve, whole and up to a false-positive rate; chance is 0.5 for both."""
+    """Area under the whole ROC curve, and up to a false-positive rate; chance is 0.5 for both."""
 
     auc: float | None
     pauc: float | None
@@ -40,7 +40,7 @@ def auc_of(is_anomaly: npt.ArrayLike, score: npt.ArrayLike, *, max_fpr: float = 
     if not np.isfinite(values).all():
         broken = int(np.sum(~np.isfinite(values)))
         raise InputError(f"{broken} of {values.size} scores are not finite; the training diverged")
-    if truth.all() or not truth.any():  # no clips at all included
+    if truth.all() or not truth.any():  # this covers an empty set of clips
         return Auc(None, None)
     normal, anomalous = values[~truth], values[truth]
     once_1N, once_1A = np.ones((1, len(normal))), np.ones((1, len(anomalous)))
@@ -52,9 +52,9 @@ def auc_of(is_anomaly: npt.ArrayLike, score: npt.ArrayLike, *, max_fpr: float = 
 class MachineMetrics:
     """The metrics of one machine type.
 
-    `averaged`: mean over machine ids, the DCASE way. `pooled`: one ROC curve over the clips of all ids, what
+    `averaged`: mean over machine ids, as DCASE does. `pooled`: one ROC curve over the clips of all ids, which
     the published Noisy-ArcMix evaluation prints. `minimum`: the smallest AUC of an id, called mAUC. Ids with
-    clips of one kind only are listed as undefined and left out of mean and minimum.
+    clips of one kind only are listed as undefined, and left out of mean and minimum.
     """
 
     machine_type: str
@@ -103,7 +103,7 @@ def machine_metrics(
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a search maximises, read from the metrics of a machine type."""
+    """What a search maximises, computed from the metrics of a machine type."""
 
     name: str
     of: Callable[[MachineMetrics], float | None]
@@ -119,7 +119,7 @@ _OBJECTIVES = (
     Objective("auc", lambda metrics: metrics.averaged.auc),
     Objective("pauc", lambda metrics: metrics.averaged.pauc),
     Objective("mauc", lambda metrics: metrics.minimum),
-    Objective(PROXY, _mean),  # chosen by the metrics of stand-ins, reported by those of labelled clips
+    Objective(PROXY, _mean),  # stand-ins choose; labelled clips report
 )
 OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in _OBJECTIVES}
 

@@ -2,8 +2,8 @@
 
 `dcase`: the development test set chooses, the evaluation set reports (other machine ids).
 `split`: half of the test clips of each machine id and label choose, the other half report.
-`paper`: the same test clips do both, as publications have it; such numbers are optimistic.
-`mixed`: machine types with labelled evaluation clips as in `dcase`, the others as in `split`; by `auto` alone.
+`paper`: the same test clips do both, as in publications; such figures are optimistic.
+`mixed`: `dcase` for machine types with labelled evaluation clips, `split` for the others; only `auto` selects it.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from asd_ray.errors import InputError
 
 Protocol = Literal["dcase", "split", "paper", "mixed"]
-PROTOCOLS: tuple[Protocol, ...] = ("dcase", "split", "paper")  # those that can be asked for
+PROTOCOLS: tuple[Protocol, ...] = ("dcase", "split", "paper")  # those that a user can select
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,8 +27,8 @@ Mask = npt.NDArray[np.bool_]
 class Roles:
     """One bool per clip, in the order given. A clip without a label has no role.
 
-    A machine type is searchable if some machine id has a normal and an anomalous clip that choose, and
-    reportable likewise; the others are listed with the reason.
+    A machine type is searchable if some machine id has both a normal and an anomalous clip that choose, and
+    reportable if some id has both that report; other machine types are listed with the reason.
     """
 
     protocol: Protocol
@@ -39,7 +39,7 @@ class Roles:
 
 
 def resolve_protocol(name: str, labelled_splits: Mapping[str, Collection[str]]) -> Protocol:
-    """The protocol that a name (`auto` or one of PROTOCOLS) means, given the splits of each machine type's labels.
+    """The protocol that a name (`auto` or one of PROTOCOLS) means, given each machine type's labelled splits.
 
     `auto` is `dcase` for the machine types that have labelled evaluation clips, and `split` for the others.
     Raises InputError for an unknown name, and for `dcase` without labelled evaluation clips.
@@ -66,7 +66,7 @@ def resolve_protocol(name: str, labelled_splits: Mapping[str, Collection[str]]) 
 def labelled_splits(
     machine_type: Sequence[str], split: Sequence[str], is_anomaly: Sequence[bool | None]
 ) -> dict[str, set[str]]:
-    """The splits in which a machine type has labelled clips, for each one, given column by column."""
+    """For each machine type, the splits in which it has labelled clips; clips are given column by column."""
     found: dict[str, set[str]] = {name: set() for name in dict.fromkeys(machine_type)}
     for name, where, label in zip(machine_type, split, is_anomaly, strict=True):
         if label is not None:
@@ -119,10 +119,10 @@ def assign_roles(
 
 
 def _every_other(clip_id: Sequence[str], among: Mask, *, groups: Sequence[tuple[str, str, bool | None]]) -> Mask:
-    """Within each group, in the order of a hash that knows nothing of the recording, the 1st, 3rd, 5th...
+    """The 1st, 3rd, 5th... of each group, in the order of a hash that knows nothing about the recordings.
 
-    An odd one out thus chooses: with a single anomaly, a search without a report beats a report without a
-    search.
+    So where the number is odd, the extra clip chooses: with a single anomaly, a search without a report is better
+    than a report without a search.
     """
     members: dict[tuple[str, str, bool | None], list[int]] = defaultdict(list)
     for position in np.flatnonzero(among).tolist():

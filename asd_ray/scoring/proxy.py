@@ -1,8 +1,8 @@
 """Choosing without labels: other ids of the machine type stand in for anomalies.
 
-A held-out normal clip, heard as another id of its machine type, is a sound that is wrong for that id. How well a
-score tells such stand-ins from the id's own held-out clips needs no labelled anomaly. Whether it says anything of
-real anomalies is to be measured (`rank_correlation`); docs/label-free.md has what was found.
+A held-out normal clip, scored as another id of its machine type, is a sound that is wrong for that id. How well a
+score tells such stand-ins from the id's own held-out clips can be measured without labelled anomalies. Whether
+that says anything about real anomalies, `rank_correlation` measures; docs/label-free.md has the findings.
 
 Axes: N held-out clips, P stand-ins, S seeds, B clips, T trials.
 """
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.integer[Any]]
 CONFIDENCE = 0.95
-FEWEST = 4  # trials; the interval of a correlation has n - 3 below a root
+FEWEST = 4  # trials: the interval of a correlation divides by the root of n - 3
 
 
 def stand_ins(class_N: Ints) -> tuple[Ints, Ints]:
-    """Every held-out clip as every other class among them: position_P among the clips, and class_P heard as.
+    """Every held-out clip as every other class among them: its position_P, and the class_P that it is scored as.
 
     >>> position, heard_as = stand_ins(np.array([4, 4, 7]))
     >>> position.tolist(), heard_as.tolist()
@@ -49,7 +49,7 @@ class Correlation(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What it says of the proxy.
+        """What the correlation says about the proxy.
 
         >>> Correlation(0.5, 0.1, 0.8, 20).verdict, Correlation(0.1, -0.4, 0.5, 20).verdict
         ('of some use', 'no evidence of use')
@@ -60,9 +60,9 @@ class Correlation(NamedTuple):
 
 
 def rank_correlation(one_T: npt.ArrayLike, other_T: npt.ArrayLike) -> Correlation:
-    """How alike two values order the trials, with an interval by Fisher's z.
+    """How similarly two values order the trials, with an interval by Fisher's z.
 
-    Its standard error is that of Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and
+    The standard error is that of Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and
     Spearman correlations", 2000: sqrt((1 + r^2 / 2) / (T - 3)). Undefined for fewer than FEWEST trials, or where
     one of the values never changes.
 
@@ -74,7 +74,7 @@ def rank_correlation(one_T: npt.ArrayLike, other_T: npt.ArrayLike) -> Correlatio
     count = len(one)
     if count < FEWEST or np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
         return Correlation(None, None, None, count)
-    from scipy import stats  # here and below: a report asks for it, a training, which has stand-ins, never
+    from scipy import stats  # here and below: a report needs it; a training, which uses stand-ins, does not
 
     value = round(float(stats.spearmanr(one, other).statistic), 12)
     middle = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, value)))
@@ -85,7 +85,7 @@ def rank_correlation(one_T: npt.ArrayLike, other_T: npt.ArrayLike) -> Correlatio
 def agreement(score_SB: npt.ArrayLike) -> float | None:
     """The mean rank correlation of the scores of the same clips between seeds; None for one seed.
 
-    A config whose seeds order the clips alike has learnt something of the clips. No labels are needed.
+    A config whose seeds order the clips similarly has learnt something about the clips. This needs no labels.
 
     >>> agreement([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
     -0.3333333333333333

@@ -1,7 +1,7 @@
-"""Areas under ROC curves, of many resamples at once.
+"""Areas under the ROC curves of many resamples at once.
 
-scikit-learn's roc_auc_score takes 3 ms a call, most of it for checks of its input; every epoch that is scored asks
-some two hundred times, a report a thousand times.
+scikit-learn's roc_auc_score takes 3 ms a call, mostly to check its input; every scored epoch would call it some
+two hundred times, a report a thousand times.
 Axes: N normal clips, A anomalous clips, R resamples, U thresholds.
 """
 
@@ -16,10 +16,10 @@ Floats = npt.NDArray[np.float64]
 def roc_areas(
     count_RN: Floats, count_RA: Floats, normal_N: Floats, anomaly_A: Floats, *, max_fprs: Sequence[float] = (1.0,)
 ) -> list[Floats]:
-    """area_R under the ROC curve up to each of `max_fprs`, where a clip counts as often as the counts say.
+    """area_R under the ROC curve up to each of `max_fprs`, where the counts say how often each clip counts.
 
-    Equal to scikit-learn's roc_auc_score, ties included; below a whole curve it is standardised after McClish
-    (1989). Every row needs a clip of either kind.
+    Equals scikit-learn's roc_auc_score, also with ties; the area of a partial curve is standardised after McClish
+    (1989). Every row needs clips of both kinds.
 
     >>> ones = np.ones((1, 2))
     >>> roc_areas(ones, ones, np.array([0.1, 0.3]), np.array([0.2, 0.4]), max_fprs=(1.0, 0.1))
@@ -34,16 +34,16 @@ def roc_areas(
 def roc_curve(is_anomaly_B: npt.NDArray[np.bool_], score_B: Floats) -> tuple[Floats, Floats]:
     """The corners of the ROC curve and its first step: false-positive and true-positive rates, from 0 to 1.
 
-    Equal to scikit-learn's roc_curve, which takes a second to import; a clip of either kind is needed.
+    Equals scikit-learn's roc_curve, which takes a second to import. It needs clips of both kinds.
 
     >>> roc_curve(np.array([False, True, True]), np.array([0.1, 0.2, 0.3]))
     (array([0., 0., 0., 1.]), array([0. , 0.5, 1. , 1. ]))
     """
     order = np.argsort(-score_B, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score_B[order])), len(order) - 1)  # of the clips that score alike
+    last = np.append(np.flatnonzero(np.diff(score_B[order])), len(order) - 1)  # of clips that score alike
     found = np.cumsum(is_anomaly_B[order])[last]
     alarms = 1 + last - found
-    turns = (np.diff(alarms, 2) != 0) | (np.diff(found, 2) != 0)  # what lies on a straight line is no corner
+    turns = (np.diff(alarms, 2) != 0) | (np.diff(found, 2) != 0)  # a point on a straight line is no corner
     corner = np.concatenate([[True], turns, [True]]) if len(found) > 2 else np.ones(len(found), dtype=bool)
     false_rate, true_rate = (np.append(0, count[corner]) / count[-1] for count in (alarms, found))
     return false_rate, true_rate

@@ -1,4 +1,4 @@
-"""Ways to read one trained network as an anomaly score; all of them from the same outputs, without training.
+"""Ways to read one trained network as an anomaly score: all from the same outputs, without further training.
 
 | score                | what a clip is compared with                                    | fitted to normal clips |
 |----------------------|-----------------------------------------------------------------|------------------------|
@@ -7,9 +7,9 @@
 | centre               | the mean direction of its machine id                            | yes                    |
 | neighbours           | the nearest clips of its machine id                             | yes                    |
 | mahalanobis          | the mean of its machine id, in units of the scatter around it   | yes                    |
-| own_evidence         | what the system itself has against it; its only score           | no                     |
+| own_evidence         | nothing: the system states its own evidence; its only score     | no                     |
 
-The fitted ones look at the direction of an embedding only, as the margin head does.
+The fitted scores use only the direction of an embedding, as the margin head does.
 
 Scores are computed once per clip, after the network, in numpy and float64.
 Axes: N normal clips to fit on, B clips to score, E embedding, C classes, K neighbours.
@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from asd_ray.errors import InputError, suggestion
 
-if TYPE_CHECKING:  # a search names scores before torch is imported
+if TYPE_CHECKING:  # a search uses the scores' names before importing torch
     from torch import Tensor
 
     from asd_ray.losses.mixing import LossPoint
@@ -35,13 +35,13 @@ Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer[Any]]
 
-NEIGHBOURS = 2  # one alone may be an odd recording
-SAME = 1e-9  # cosine distance below which two embeddings are of one clip: an angle of 0.003 degrees
-RIDGE = 1e-6  # variance per axis of unit vectors (their own: 1 / E) that is added, so that any scatter inverts
+NEIGHBOURS = 2  # a single one may be an odd recording
+SAME = 1e-9  # below this cosine distance, two embeddings belong to one clip: an angle of 0.003 degrees
+RIDGE = 1e-6  # variance that is added per axis of unit vectors (their own: 1 / E), so that any scatter inverts
 
 
 class Outputs(NamedTuple):
-    """What a network says of B clips, each heard as one class: as a rule its own."""
+    """A network's outputs for B clips, each scored as one class, usually its own."""
 
     embedding_BE: Floats  # noqa: N815
     logits_BC: Floats  # noqa: N815 - with the margin of training on the class of the clip
@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
 def outputs_of(
     loss: "SystemLoss", point: "LossPoint", *, embedding_BE: "Tensor", readout_BK: "Tensor", class_B: "Tensor"
 ) -> Outputs:
-    """What scores read of a module's readout, at a point of the loss cube; tensors on the CPU."""
+    """What scores need from a module's outputs, at a point of the loss cube; takes tensors on the CPU."""
     logits_BC = loss.logits(readout_BK, class_B, point)
     plain_BC = loss.logits(readout_BK, class_B, replace(point, margin=0.0))
     return Outputs(embedding_BE.numpy(), logits_BC.numpy(), plain_BC.numpy(), class_B.numpy())
@@ -61,8 +61,8 @@ def outputs_of(
 class Score(Protocol):
     """One way to score a clip; higher is more anomalous.
 
-    `fit` sees the embeddings of normal clips of one machine type once; `score` may then be called on any of its
-    clips.
+    `fit` gets the embeddings of one machine type's normal clips once; then `score` may be called on any clips of
+    that machine type.
     """
 
     fitted: bool  # whether it needs normal clips at all
@@ -92,7 +92,7 @@ class CrossEntropy:
 
     def score(self, outputs: Outputs) -> Doubles:
         """score_B."""
-        from scipy import special  # here: a driver knows the scores by name and computes none
+        from scipy import special  # here: a driver needs only the names of scores
 
         logits_BC = (outputs.logits_BC if self._margin else outputs.plain_logits_BC).astype(np.float64)
         own_B = np.take_along_axis(logits_BC, outputs.class_B[:, None], axis=1)[:, 0]
@@ -101,7 +101,7 @@ class CrossEntropy:
 
 
 class OwnEvidence:
-    """What the system itself has against a clip: an error, or how unlikely it is; its logits are that, (B, 1).
+    """The system's own evidence against a clip, (B, 1) in place of logits: an error, or how unlikely the clip is.
 
     >>> evidence = np.array([[3.5]])
     >>> OwnEvidence().score(Outputs(np.zeros((1, 2)), evidence, evidence, np.array([0])))
@@ -120,9 +120,9 @@ class OwnEvidence:
 
 
 class _Fitted:
-    """A score that knows the normal clips of each machine id.
+    """A score that is fitted to the normal clips of each machine id.
 
-    A machine id without any is compared with those of all ids.
+    Clips of a machine id without normal clips are compared with those of all ids.
     """
 
     fitted = True
@@ -168,7 +168,7 @@ class Centre(_Fitted):
 class Neighbours(_Fitted):
     """The mean cosine distance to the nearest NEIGHBOURS normal clips of the machine id.
 
-    A clip that the score was fitted to is no neighbour of its own.
+    A clip that the score was fitted to does not count as its own neighbour.
     """
 
     def _distance(self, unit_BE: Doubles, class_index: int) -> Doubles:
@@ -189,9 +189,9 @@ class Neighbours(_Fitted):
 class Mahalanobis(_Fitted):
     """The distance to the mean of the machine id, in units of the scatter of normal clips around their means.
 
-    One covariance for all machine ids of the machine type, shrunk towards a multiple of the identity (Ledoit and
-    Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004): there are seldom many
-    more clips of one id than axes.
+    All machine ids of the machine type share one covariance, shrunk towards a multiple of the identity (Ledoit and
+    Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004), because one id seldom
+    has many more clips than there are axes.
     """
 
     def fit(self, embedding_NE: Floats, class_N: Ints) -> None:
@@ -203,7 +203,7 @@ class Mahalanobis(_Fitted):
         for class_index in np.unique(self._class_N).tolist():
             rest_NE[self._class_N == class_index] -= self._of(class_index).mean(axis=0)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Only one sample available")  # the ridge alone stands then
+            warnings.filterwarnings("ignore", "Only one sample available")  # then only the ridge counts
             scatter_EE = ledoit_wolf(rest_NE, assume_centered=True)[0]
         self._precision_EE = np.linalg.inv(scatter_EE + RIDGE * np.eye(len(scatter_EE)))
 
@@ -215,7 +215,7 @@ class Mahalanobis(_Fitted):
 
 
 def unit(vectors: Floats) -> Doubles:
-    """The vectors along the last axis, of length 1 and in float64; one of length 0 stays.
+    """The vectors along the last axis, scaled to length 1, in float64; a vector of length 0 stays.
 
     >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     array([[0.6, 0.8],
@@ -227,7 +227,7 @@ def unit(vectors: Floats) -> Doubles:
     return units
 
 
-AUTO = "auto"  # every machine type by the score that is best on its choosing clips
+AUTO = "auto"  # every machine type gets the score that is best on its choosing clips
 PUBLISHED = "margin_cross_entropy"
 OWN = "own_evidence"
 SCORES: dict[str, Callable[[], Score]] = {
@@ -242,14 +242,14 @@ OF_EMBEDDINGS = tuple(name for name in SCORES if name != OWN)
 
 
 def check_score(name: str) -> None:
-    """Raises InputError, with the nearest name, for one that is neither a score nor `auto`."""
+    """Raises InputError, with the nearest name, for a name that is neither a score nor `auto`."""
     known = (AUTO, *SCORES)
     if name not in known:
         raise InputError(f"score {name!r} is unknown{suggestion(name, known)}")
 
 
 def make_score(name: str) -> Score:
-    """A fresh score. Raises InputError, with the nearest name, for an unknown one."""
+    """A new score object. Raises InputError, with the nearest name, for an unknown name."""
     check_score(name)
     if name == AUTO:
         raise InputError("score auto: no machine type has chosen one yet; name one of them")
@@ -257,7 +257,7 @@ def make_score(name: str) -> Score:
 
 
 def best_score(values: Mapping[str, float | None]) -> str:
-    """The score with the best value; of equals, and where none has a value, the first.
+    """The score with the best value; the first if several are equal or none has a value.
 
     >>> best_score({"centre": None, "neighbours": 0.7, "mahalanobis": 0.7})
     'neighbours'

@@ -1,12 +1,12 @@
-"""How far a mean over training seeds may be off, also where those very seeds chose the config.
+"""How far a mean over training seeds may be off, even where the same seeds chose the config.
 
-A config that won by its mean over some seeds was lucky in them, and its networks stay lucky on other clips. Fresh
-clips do not mend that, and drawing a few seeds anew (a bootstrap) leaves their spread too small by the factor
-sqrt((S - 1) / S), and takes no account of how badly so few of them tell it. So a margin is the wider of two:
+A config that won by its mean over some seeds was lucky in them, and its networks stay lucky on other clips, so
+fresh clips do not help. Resampling a few seeds (a bootstrap) makes their spread too small by the factor
+sqrt((S - 1) / S), and ignores how badly so few seeds determine it. So a margin is the wider of two:
 
-- Student's t of the config's own values, S - 1 degrees of freedom: whatever the others do;
+- Student's t of the config's own values, S - 1 degrees of freedom: it holds whatever the other configs do;
 - Student's t of the spread pooled over all configs that it was chosen from, at the level divided by their number
-  (Bonferroni): what the luckiest of several that are alike needs. Differences pool the residual of the two-way
+  (Bonferroni): it allows for the luckiest of several equal configs. Differences pool the residual of the two-way
   layout of configs and seeds, as Dunnett's comparison with a control in randomised blocks does.
 
 Axes: S seeds, C configs.
@@ -20,8 +20,8 @@ from asd_ray.scoring.roc import Floats
 def seed_margins(value_S: Floats, contender_CS: Floats, *, paired: bool, confidence: float) -> tuple[float, float]:
     """How far the true mean may lie below the mean of `value_S`, and how far above it.
 
-    `contender_CS`: the values of all configs that this one was chosen from, itself included; of one or none,
-    nothing was chosen. `paired`: `value_S` is the difference to one of them. With one seed both are 0.
+    `contender_CS`: the values of all configs that this one was chosen from, including itself; with one or none,
+    there was no choice. `paired`: `value_S` is the difference to one of them. With one seed, both results are 0.
 
     >>> seed_margins(np.array([9.0]), np.empty((0, 1)), paired=False, confidence=0.95)
     (0.0, 0.0)
@@ -29,7 +29,7 @@ def seed_margins(value_S: Floats, contender_CS: Floats, *, paired: bool, confide
     seeds, rest = len(value_S), (1 - confidence) / 2
     if seeds < 2:
         return 0.0, 0.0
-    from scipy.special import stdtrit  # Student's t; here, for only a report of several seeds asks for it
+    from scipy.special import stdtrit  # Student's t; here, because only a report on several seeds needs it
 
     below = above = float(stdtrit(seeds - 1, 1 - rest) * value_S.std(ddof=1))
     if len(contender_CS) > 1:
@@ -40,7 +40,7 @@ def seed_margins(value_S: Floats, contender_CS: Floats, *, paired: bool, confide
 
 
 def _pooled(contender_CS: Floats, *, paired: bool) -> tuple[float, int, int]:
-    """The standard deviation of a value or a difference, its degrees of freedom, and how many were compared."""
+    """The standard deviation of a value or difference, its degrees of freedom, and the number of comparisons."""
     configs, seeds = contender_CS.shape
     rest_CS = contender_CS - contender_CS.mean(axis=1, keepdims=True)
     if not paired:

@@ -12,7 +12,7 @@ from asd_ray.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A clip whose score exceeds `value` counts as an anomaly; `1 - quantile` of normal clips do so."""
+    """A clip whose score exceeds `value` counts as an anomaly, as do the share `1 - quantile` of normal clips."""
 
     value: float
     quantile: float
@@ -21,12 +21,12 @@ class Threshold:
 
 
 def fit_threshold(normal_scores: npt.ArrayLike, *, quantile: float = 0.9) -> Threshold:
-    """The quantile of a gamma distribution fitted to the scores of normal clips, as DCASE's baseline does.
+    """The quantile of a gamma distribution fitted to the scores of normal clips, as in DCASE's baseline.
 
-    Where no gamma distribution fits it is the quantile of the scores themselves, and `method` says so: fewer
-    than 3 distinct scores, a negative one, or a fit that leaves far too many or too few clips above it (cross
-    entropies that span many powers of ten do that). Raises InputError for no scores, scores that are not
-    finite, or a quantile outside (0, 1).
+    Where no gamma distribution fits, the threshold is the quantile of the scores themselves, and `method` says so:
+    for fewer than 3 distinct scores, a negative score, or a fit with far too many or too few clips above it (as
+    for cross entropies that span many powers of ten). Raises InputError for no scores, scores that are not finite,
+    or a quantile outside (0, 1).
     """
     scores = np.asarray(normal_scores, dtype=np.float64).ravel()
     if not 0.0 < quantile < 1.0:
@@ -46,9 +46,9 @@ def _gamma_quantile(scores: npt.NDArray[np.float64], quantile: float) -> float |
     """None where no gamma distribution fits."""
     if np.unique(scores).size < 3 or np.min(scores) < 0.0:
         return None
-    from scipy import stats  # here: half a second to import, and only what is judged has a threshold
+    from scipy import stats  # here: it takes half a second to import, and only judging needs it
 
-    # The likelihood has log(score): a score of zero, which rounding makes, stands at the smallest above it.
+    # The likelihood takes log(score): a score of zero, due to rounding, is raised to the smallest positive score.
     positive = np.maximum(scores, np.min(scores[scores > 0.0]))
     try:
         with np.errstate(all="ignore"):
