@@ -51,13 +51,13 @@ def prepare(
 ) -> Manifest:
     """Check every recording below `root` and write shards and their manifest to `out`.
 
-    Of each machine's training clips the part `valid_fraction` is held out: thresholds are fitted to them.
-    `resample` accepts other sample rates than 16 kHz. `strict` raises the BadRecording of the first bad file;
-    otherwise bad files are listed in quarantine.csv. `on_progress` is told (clips done, clips in all). Nothing is
-    written if `out` was prepared from the same files with the same options: its shards are then read, and damaged
-    ones made again; without `verify`, only their sizes are looked at. A call that was killed is completed, its
-    whole shards are kept. Ray is started, and shut down again, unless it runs already or there is little to do.
-    Raises InputError.
+    The share `valid_fraction` of each machine's training clips is held out, to fit thresholds to. `resample`
+    accepts sample rates other than 16 kHz. `strict` raises the BadRecording of the first bad file; otherwise
+    quarantine.csv lists the bad files. `on_progress` gets (clips done, clips in all). Nothing is written if `out`
+    was prepared from the same files with the same options: then its shards are read and only damaged ones made
+    again; without `verify`, only their sizes are checked. After a killed call, the next one keeps the shards that
+    are whole and makes the rest. Ray is started, and shut down again, unless it runs already or there is little to
+    do. Raises InputError.
     """
     root, out = place(root), place(out)
     options = _options(valid_fraction, resample)

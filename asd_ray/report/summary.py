@@ -28,10 +28,10 @@ UNFINISHED = ("running", "waiting")
 class MachineSummary:
     """One machine type: the winner, the configuration that the search started from, and what to make of them.
 
-    `best` is handed over: the confirmed winner's best training, or else `observed`, the trial that the search
-    chose. `published` is the trial of the starting configuration. `standing` says in words whether the winner is
-    confirmed, `problems` what is lost and how to mend it, `not_reportable` why there is no figure on the
-    reporting clips.
+    `best` is what is handed over: the confirmed winner's best training, or else `observed`, the trial that the
+    search chose. `published` is the trial of the starting configuration. `standing` says in words whether the
+    winner is confirmed, `problems` what is lost and how to mend it, `not_reportable` why there is no figure on
+    the reporting clips.
     """
 
     machine_type: str
@@ -45,11 +45,11 @@ class MachineSummary:
     standing: str
     not_reportable: str
     problems: tuple[str, ...]
-    pareto: tuple[ParetoPoint, ...]  # where there are several objectives
+    pareto: tuple[ParetoPoint, ...]  # if there are several objectives
     response: Response
     systems: Mapping[str, Judged] = field(default_factory=dict)  # the best trial of each of several
-    scores: tuple[ScoreRow, ...] = ()  # by which its networks can be read
-    ensemble: Ensemble | None = None  # of what was confirmed
+    scores: tuple[ScoreRow, ...] = ()  # all scores that can read its networks
+    ensemble: Ensemble | None = None  # of confirmed configs
     angles: tuple[float, ...] = ()  # of the reporting clips to the centre of their id, in degrees, where known
     weights_lost: bool = False
 
@@ -67,12 +67,12 @@ class MachineSummary:
 
     @property
     def best_system(self) -> str | None:
-        """Of a search of several."""
+        """The winner's system, if the search covered several."""
         return str(self.best.params["system"]) if self.best and self.systems else None
 
     @property
     def curse(self) -> float | None:
-        """What its seed flattered the trial that the search chose by: its value there minus its confirmed mean."""
+        """How much its seed flattered the trial that the search chose: its value minus its confirmed mean."""
         if self.confirmed is None or self.observed is None:
             return None
         mean = self.confirmed.mean_of(self.observed.uid)
@@ -95,16 +95,16 @@ class Summary:
     run: Run
     machines: tuple[MachineSummary, ...]
     trials: tuple[TrialRow, ...]
-    confirming_seconds: float = 0.0  # of training, over all that confirmed
-    dcase_2020: bool = False  # whether publications report on the same test clips
-    missing: int = 0  # trials that were asked for and have not ended: the search was stopped
+    confirming_seconds: float = 0.0  # training time of all trainings of the confirmation
+    dcase_2020: bool = False  # whether these are the test clips that publications report on
+    missing: int = 0  # requested trials that have not ended, because the search was stopped
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(trial.state for trial in self.trials))
 
     @property
     def counted(self) -> str:
-        """`3 trials (2 complete, 1 pruned)`, or of how many, where the search was stopped before."""
+        """`3 trials (2 complete, 1 pruned)`; if the search was stopped early, also the number requested."""
         counts = self.counts()
         if not self.missing:
             found = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -117,7 +117,7 @@ class Summary:
 
     @property
     def overall(self) -> Overall | None:
-        """Over several machine types, all of which have a winner."""
+        """Means over machine types; None unless there are several, all with a winner."""
         chosen = [one.choosing[0] if one.choosing else None for one in self.machines]
         if len(self.machines) < 2 or None in chosen:
             return None
@@ -136,7 +136,7 @@ class Summary:
         return values[0] if values else None
 
     def with_lost_weights(self, problems: Mapping[str, str]) -> "Summary":
-        """The same, with what is missing of the winners of some machine types."""
+        """A copy that also lists what is missing for the winners of some machine types."""
         machines = (
             replace(machine, problems=(*machine.problems, problems[machine.machine_type]), weights_lost=True)
             if machine.machine_type in problems
@@ -147,12 +147,12 @@ class Summary:
 
     @property
     def optimistic(self) -> bool:
-        """The same labels chose and report."""
+        """Whether the same labels chose and report."""
         return self.run.protocol == "paper" and self.run.config.score.objective != PROXY
 
     @property
     def label_free(self) -> dict[str, Correlation]:
-        """How alike objective and proxy order the complete trials, per machine type; none where no label chose."""
+        """How similarly objective and proxy order a machine type's complete trials; empty if no label chose."""
         if self.run.config.score.objective == PROXY:
             return {}
         found = {}

@@ -79,7 +79,7 @@ class Best(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """One recording's score; an anomaly if it exceeds the threshold."""
+    """The score of a recording, which is an anomaly if the score exceeds the threshold."""
 
     path: Path
     machine_id: str
